@@ -1,26 +1,31 @@
-"""The distribution: `pip install .` gives the packages, extras add what only some commands need."""
+"""The distribution: `pip install .` gives the packages, extras add what only some commands need.
+
+The hash-locked files under `requirements/` are compiled from this file by `./run_local.sh lock`.
+"""
 
 from pathlib import Path
 
 from setuptools import setup
 
+HERE = Path(__file__).parent
+README = HERE / "README.md"
+
 EXTRAS = {
-    "views": ["duckdb"],
-    "report": ["vl-convert-python"],
-    "progress": ["tqdm"],
-    "sketches": ["ddsketch"],
-    "test": ["pytest", "pytest-cov", "pytest-xdist", "hypothesis"],
-    "lint": ["ruff", "mypy"],
-    "mutation": ["mutmut"],
+    "views": ["duckdb>=1.4"],
+    "report": ["vl-convert-python>=1.9"],
+    "progress": ["tqdm>=4.67"],
+    "sketches": ["ddsketch>=3.0"],
+    "test": ["pytest>=9", "pytest-cov>=7", "pytest-xdist>=3.8", "hypothesis>=6.140"],
+    "lint": ["ruff>=0.14", "mypy>=1.18"],
+    "mutation": ["mutmut>=3.3"],
+    "lock": ["uv>=0.9"],
 }
 
 setup(
     name="beam-on-rails",
     version="0.1.0",
-    description="Event-driven payments on Apache Beam: a fold over the log, with a toolkit of transforms",
-    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8")
-    if (Path(__file__).parent / "README.md").exists()
-    else "",
+    description="Event-driven payments on Apache Beam: a fold over the log, and a toolkit of transforms",
+    long_description=README.read_text(encoding="utf-8") if README.exists() else "",
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
