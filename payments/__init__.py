@@ -1,0 +1,1 @@
+"""Payments as pure rules: no Beam, no Kafka, no clock but the log's."""

@@ -1,0 +1,409 @@
+"""Fold on the log: a shard is one partition, its state a pure function of that partition's records.
+
+This module is the whole engine; it knows neither Beam nor Kafka. A driver (see `docs/architecture.md`) feeds it the records of one
+partition in offset order and carries away what it gives back. The numbers in comments are the lines of the determinism contract.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from typing import Any, ClassVar, NamedTuple
+from zlib import crc32
+
+from schemas.rails import DeadLetter, Origin, Position, Record, Rule, Source, Tick, Version
+from transforms.errors import BadRecord
+from transforms.murmur2 import partition_of
+
+MAX_INDEX = 2**31 - 1
+
+
+class ContractError(Exception):
+    """The determinism contract is broken; the shard stops, because going on would make results that no replay repeats."""
+
+
+class Gap(ContractError):
+    """The input has a hole, or it is not the log that the shard has folded so far (8)."""
+
+
+class MissingRecord(ContractError):
+    """A writer's output never arrived: `prev` names one that the reader has not seen (6)."""
+
+
+class UnknownVersion(ContractError):
+    """The log asks for rules that this code does not know (11)."""
+
+
+class WrongState(ContractError):
+    """A processor refused a record after it had already done something about it (10)."""
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic that a processor writes. `id` tells a topic from another of the same name; empty means the name itself."""
+
+    name: str
+    partitions: int = 16
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        if self.partitions < 1:
+            raise ValueError(f"topic {self.name}: partitions must be at least 1, got {self.partitions}")
+
+    @property
+    def topic_id(self) -> str:
+        return self.id or self.name
+
+    def partition_of(self, key: bytes | None) -> int:
+        """Where a record with this key belongs. Without a key: partition 0, fixed, because no stage accepts such a record."""
+        return 0 if key is None else partition_of(key, self.partitions)
+
+
+class Output(NamedTuple):
+    """What a fold gives back: a record for `partition` of `topic`, not yet appended.
+
+    A log output has an origin, its identity (5). An upsert has a `version` instead: the newest per key wins.
+    """
+
+    topic: str
+    partition: int
+    key: bytes
+    event: Any
+    origin: Origin | None
+    version: int | None = None
+
+
+class Counts:
+    """Where the records of a shard went; together they are its offset (invariant 3)."""
+
+    __slots__ = ("applied", "dead_lettered", "duplicate", "late", "ticks")
+
+    def __init__(self, applied: int = 0, dead_lettered: int = 0, duplicate: int = 0, late: int = 0, ticks: int = 0) -> None:
+        self.applied, self.dead_lettered, self.duplicate, self.late, self.ticks = applied, dead_lettered, duplicate, late, ticks
+
+    def as_dict(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class Processor:
+    """Base of all processors: a plain class whose methods are pure functions of their arguments and of the state they are given.
+
+    `on_event` gets the entity of the event's key (None if there is none) and returns the entity as it is afterwards (None forgets it).
+    It raises `BadRecord` for a record that it cannot accept, before it emits or changes anything; any other exception stops the shard.
+    """
+
+    stage: ClassVar[str]  # a constant for ever: it is part of the identity of every output
+    reads: ClassVar[tuple[type, ...]]  # event types of its topic; others are dead letters
+    versions: ClassVar[tuple[int, ...]] = (1,)  # rules that this code knows, the first being the one before any Version record
+    from_clients: ClassVar[bool] = False  # clients may write its topic: origins there prove nothing and are ignored (6)
+    entity_codec: Any = None  # encodes an entity for snapshots
+    shared_codec: Any = None  # encodes what `new_shared` makes
+
+    def key(self, event: Any) -> str | None:
+        """Id of the entity that the event is about: the record's key must be the same. None: a broadcast, without key."""
+        raise NotImplementedError
+
+    def on_event(self, key: str, entity: Any, event: Any, context: "Context") -> Any:
+        raise NotImplementedError
+
+    def on_broadcast(self, event: Any, context: "Context") -> None:
+        """An event without key that stands on every partition, such as a Rule."""
+
+    def on_deadline(self, key: str, entity: Any, deadline: str, context: "Context") -> Any:
+        """`deadline` is the name it was set by. Returns the entity as `on_event` does. Must not raise BadRecord."""
+        raise NotImplementedError
+
+    def new_shared(self) -> Any:
+        """State that belongs to the shard and to no key, such as rules or the in-transit accounts; changed in place."""
+        return None
+
+
+class Context:
+    """What a processor may see and do while it handles one record. Belongs to its shard, and is used again for each record."""
+
+    __slots__ = ("_counted", "_index", "_key", "_outputs", "_shard", "at", "clock", "offset", "shared", "value", "version")
+
+    def __init__(self, shard: "Shard") -> None:
+        self._shard = shard
+        self._outputs: list[Output] = []
+        self._index = 0
+        self._key = ""
+        self._counted = ""
+        self.shared = shard.shared
+        self.clock = shard.clock  # ms: largest append time of the partition so far (2)
+        self.at = 0  # ms: append time of this record
+        self.offset = 0
+        self.value: bytes | None = None  # the record's bytes as they stood on the topic
+        self.version = shard.version
+
+    @property
+    def partition(self) -> int:
+        return self._shard.source.partition
+
+    @property
+    def place(self) -> str:
+        """Where this record stands: topic id/partition/offset."""
+        source = self._shard.source
+        return f"{source.topic}/{source.partition}/{self.offset}"
+
+    def emit(self, topic: Topic, key: str, event: Any) -> None:
+        """Writes a log output to the partition of `key` (5)."""
+        raw = key.encode()
+        self._emit(topic.name, partition_of(raw, topic.partitions), raw, event)
+
+    def _emit(self, topic: str, partition: int, key: bytes, event: Any) -> None:
+        prevs, target, index = self._shard.prevs, (topic, partition), self._index
+        origin = _new(Origin, (self._shard.source, self.offset, index, prevs.get(target)))
+        prevs[target] = _new(Position, (self.offset, index))
+        self._index = index + 1
+        self._outputs.append(_new(Output, (topic, partition, key, event, origin, None)))
+
+    def upsert(self, topic: Topic, key: str, event: Any, version: int) -> None:
+        """Writes a new state of `key`: readers keep the highest version, drivers may leave out what is overtaken."""
+        raw = key.encode()
+        self._outputs.append(Output(topic.name, partition_of(raw, topic.partitions), raw, event, None, version))
+
+    def set_deadline(self, name: str, at: int) -> None:
+        """Calls `on_deadline` for this entity when the clock reaches `at` (ms); replaces an earlier one of that name."""
+        self._shard.set_deadline(self._key, name, at)
+
+    def clear_deadline(self, name: str) -> None:
+        self._shard.deadlines.pop((self._key, name), None)
+
+    def count_as_duplicate(self) -> None:
+        """The record repeats another one, recognised by its id."""
+        self._counted = "duplicate"
+
+    def count_as_late(self) -> None:
+        """The record came too late to be applied."""
+        self._counted = "late"
+
+
+_new = tuple.__new__  # builds the records of the hot path without a call of their own constructors
+
+DEAD_LETTERS = Topic("rails.deadletters")
+
+
+class Shard:
+    """One partition as one stage sees it: state, clock, marks and offset, nothing else."""
+
+    def __init__(
+        self,
+        processor: Processor,
+        topic: str,
+        partition: int,
+        partitions: int,
+        decode: Callable[[bytes], Any],
+        dead_letters: Topic = DEAD_LETTERS,
+    ) -> None:
+        """`topic` is the topic id, `partitions` how many the topic has, `decode` makes events of values or raises BadRecord."""
+        self.processor = processor
+        self.source = Source(processor.stage, topic, partition)
+        self.partitions = partitions
+        self.decode = decode
+        self.dead_letters = dead_letters
+        self.offset = 0
+        self.clock = -1
+        self.version = processor.versions[0]
+        self.entities: dict[str, Any] = {}
+        self.shared = processor.new_shared()
+        self.deadlines: dict[tuple[str, str], int] = {}
+        self.marks: dict[Source, tuple[int, int]] = {}
+        self.prevs: dict[tuple[str, int], Position] = {}
+        self.counts = Counts()
+        self.checksum = 0  # of the record before `offset`
+        self._last: Record | None = None
+        self._heap: list[tuple[int, str, str]] = []
+        self.renew_context()
+
+    def renew_context(self) -> None:
+        """To be called when state was put into the shard from outside."""
+        self._context = Context(self)
+
+    def set_deadline(self, key: str, name: str, at: int) -> None:
+        self.deadlines[key, name] = at
+        heappush(self._heap, (at, key, name))
+
+    def restore_deadlines(self, deadlines: dict[tuple[str, str], int]) -> None:
+        self.deadlines = deadlines
+        self._heap = [(at, key, name) for (key, name), at in deadlines.items()]
+        heapify(self._heap)
+
+    @property
+    def next_deadline(self) -> int | None:
+        """Time (ms) of the earliest deadline."""
+        while self._heap and self.deadlines.get(self._heap[0][1:]) != self._heap[0][0]:
+            heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def position_checksum(self) -> int:
+        """Checksum of the record before `offset`, 0 at the start: tells this log from a re-created one (8)."""
+        if self._last is not None:
+            self.checksum = record_checksum(self._last)
+        return self.checksum
+
+    def check_before(self, record: Record) -> None:
+        """`record` claims to stand just before `offset`; raises Gap if it is not the one that was folded (8)."""
+        if record.offset != self.offset - 1 or record_checksum(record) != self.position_checksum():
+            raise Gap(f"{self._here(self.offset)}: the record before it is another one: the topic was re-created or cut")
+
+    def step(self, record: Record, event: Any = None) -> list[Output]:
+        """Folds one record. `event` is what `record.value` decodes to, where the driver knows it already.
+
+        After an exception the shard is of no use: throw it away and restore it.
+        """
+        offset, at = record.offset, record.at
+        if offset != self.offset:
+            raise Gap(f"{self._here(self.offset)}: expected this offset, got {offset}")
+        context = self._context
+        context._outputs = outputs = []  # noqa: SLF001 - the context is the shard's own
+        context._index = 0
+        context.offset, context.at = offset, at
+        # Every record moves the clock, repeats too (2), and fires what is due before it is looked at (3).
+        if at > self.clock:
+            self.clock = context.clock = at
+            if self._heap and self._heap[0][0] <= at:
+                self._fire(context)
+        self._last = record
+        self.offset = offset + 1
+        origin = record.origin
+        if origin is not None and not self.processor.from_clients and self._is_repeat(origin):
+            self.counts.duplicate += 1
+            return outputs
+        before = context._index
+        context.value = record.value
+        context._counted = ""
+        try:
+            if event is None:
+                event = self._decode(record.value)
+            self._apply(record, event, context)
+        except BadRecord as error:
+            if len(outputs) > before or context._index > before:
+                raise WrongState(f"{self._here(offset)}: {error.code} raised after an output was emitted") from error
+            self.counts.dead_lettered += 1
+            self._bury(record, error, context)
+        return outputs
+
+    def _decode(self, value: bytes | None) -> Any:
+        if not value:
+            raise BadRecord("EMPTY_VALUE")
+        return self.decode(value)
+
+    def _apply(self, record: Record, event: Any, context: Context) -> None:
+        processor = self.processor
+        kind = type(event)
+        if kind in processor.reads:
+            key = processor.key(event)
+            if key is not None:
+                entities = self.entities
+                entity = entities.get(key)
+                raw = record.key
+                # An entity that exists has passed the partition check already (1).
+                if raw is None or raw != key.encode():
+                    raise BadRecord("WRONG_KEY", "the record's key is not the id of its entity")
+                if entity is None and partition_of(raw, self.partitions) != self.source.partition:
+                    raise BadRecord("WRONG_PARTITION", "the key does not belong to this partition")
+                context._key = key
+                after = processor.on_event(key, entity, event, context)
+                if after is not entity:
+                    if after is None:
+                        del entities[key]
+                    else:
+                        entities[key] = after
+            else:
+                processor.on_broadcast(event, context)
+        elif kind is Tick:
+            self.counts.ticks += 1
+            return
+        elif kind is Version:
+            self._pin(event, context)
+        elif kind is not Rule:  # a stage without rules of its own passes the broadcasts of others by
+            raise BadRecord("UNEXPECTED_TYPE", f"{kind.__name__} is not read by {processor.stage}")
+        counted = context._counted
+        if not counted:
+            self.counts.applied += 1
+        elif counted == "duplicate":
+            self.counts.duplicate += 1
+        else:
+            self.counts.late += 1
+
+    def _fire(self, context: Context) -> None:
+        """Fires what is due in (time, key, name) order until none is left (3)."""
+        heap, deadlines, entities, clock = self._heap, self.deadlines, self.entities, self.clock
+        on_deadline = self.processor.on_deadline
+        while heap and heap[0][0] <= clock:
+            at, key, name = heappop(heap)
+            if deadlines.get((key, name)) != at:
+                continue  # cleared or moved since
+            del deadlines[key, name]
+            context._key = key
+            after = on_deadline(key, entities.get(key), name, context)
+            if after is None:
+                entities.pop(key, None)
+            else:
+                entities[key] = after
+
+    def _is_repeat(self, origin: Origin) -> bool:
+        """Contract line 6; the mark moves before the record is decoded, so that a dead letter is not read twice either."""
+        source, offset, index, prev = origin
+        mark = self.marks.get(source)
+        if mark is not None and (offset, index) <= mark:
+            return True
+        if prev is not None and (mark is None or prev > mark):
+            raise MissingRecord(
+                f"{self._here(self.offset - 1)}: {source.stage}/{source.topic}/{source.partition} wrote {prev[0]}.{prev[1]} "
+                f"before {offset}.{index}, but it never arrived (seen so far: {mark})"
+            )
+        self.marks[source] = (offset, index)
+        return False
+
+    def _pin(self, version: Version, context: Context) -> None:
+        """Contract line 11."""
+        if version.stage != self.processor.stage:
+            return
+        if version.number not in self.processor.versions:
+            raise UnknownVersion(
+                f"{self._here(self.offset - 1)}: needs rules {version.number}, this code knows {self.processor.versions}; "
+                "run the release that has them"
+            )
+        if version.number <= self.version:
+            context.count_as_duplicate()
+        else:
+            self.version = context.version = version.number
+
+    def _bury(self, record: Record, error: BadRecord, context: Context) -> None:
+        """The dead letter stands where the record's key would put it; without a key, in the record's own partition number."""
+        stage, topic, partition = self.source
+        letter = DeadLetter(
+            id=f"{stage}/{topic}/{partition}/{record.offset}",
+            stage=stage,
+            topic=topic,
+            partition=partition,
+            offset=record.offset,
+            at=record.at,
+            code=error.code,
+            detail=error.detail,
+            attempt=0,
+            key=record.key,
+            value=record.value,
+            headers=record.headers,
+        )
+        key, count = record.key, self.dead_letters.partitions
+        context._emit(self.dead_letters.name, partition % count if key is None else partition_of(key, count), key or b"", letter)
+
+    def _here(self, offset: int) -> str:
+        stage, topic, partition = self.source
+        return f"{stage}: {topic}/{partition}/{offset}"
+
+
+def record_checksum(record: Record) -> int:
+    """CRC-32 over everything that makes the record what it is."""
+    at = record.at.to_bytes(8, "little", signed=True)
+    return crc32(record.value or b"", crc32(record.key or b"", crc32(at)))
+
+
+def fold(shard: Shard, records: Iterable[Record]) -> list[Output]:
+    """Folds `records` into `shard` and gives back their outputs in order."""
+    outputs: list[Output] = []
+    for record in records:
+        outputs += shard.step(record)
+    return outputs
