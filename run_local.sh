@@ -66,8 +66,11 @@ launch() { # python arguments...: the project's modules from any folder, and non
 }
 
 lint() {
+    local status=0
     cd "$root"
-    "$python" -m ruff check . && "$python" -m mypy
+    "$python" -m ruff check . || status=1
+    "$python" -m mypy || status=1
+    return "$status"
 }
 
 run_tests() {
