@@ -1,7 +1,8 @@
 """Chunks: many records of one partition carried as one Beam element, as bytes.
 
-The payload of a chunk is the Avro encoding of its records (schema `rails.Record`) one after another, which is what a block of an
-Avro container holds too: reading a topic from disk wraps blocks, writing it writes them, and nothing is decoded on the way.
+The payload of a chunk is the Avro encoding of its records (schema `rails.Record`) one after another, which is what a
+block of an Avro container holds too: reading a topic from disk wraps blocks, writing it writes them, and nothing is
+decoded on the way.
 """
 
 import struct
@@ -19,15 +20,15 @@ CHUNK_RECORDS = 1000  # what a chunk holds when nothing else decides: large enou
 class Chunk(NamedTuple):
     """Consecutive records of one partition.
 
-    topic, partition: where they stand; offset: of the first record; clock: the largest append time (ms) of the partition before this
-    chunk, -1 if there is none; count: number of records; payload: their Avro encoding.
+    topic, partition: where they stand; offset: of the first record; clock: the largest append time (ms) of the
+    partition before this chunk, -1 if there is none; count: number of records; payload: their Avro encoding.
     """
 
     topic: str
     partition: int
     offset: int
     clock: int
-    count: int
+    count: int  # type: ignore[assignment] # hides tuple.count, which has no use here
     payload: bytes
 
 
@@ -50,8 +51,58 @@ def pack_chunks(topic: str, partition: int, records: Iterable[Record], size: int
 
 
 def unpack_chunk(chunk: Chunk) -> list[Record]:
-    """The records of a chunk. A damaged payload raises BadRecord: it is the file that is broken, not a client's message."""
+    """The records of a chunk. A damaged payload raises BadRecord: it is the file that is broken, not a client's
+    message.
+    """
     return decode_records(chunk.payload, chunk.count)
+
+
+def first_offset(chunk: Chunk) -> int:
+    """Offset of the first record as the payload has it; BadRecord if there is none. To be compared with
+    `chunk.offset`.
+    """
+    try:
+        return _decode_long(chunk.payload, 0)[0]
+    except IndexError:
+        raise BadRecord("TRUNCATED", "chunk") from None
+
+
+def regroup_chunks(chunks: Iterable[Chunk], size: int = CHUNK_RECORDS) -> Iterator[Chunk]:
+    """The same records in chunks of exactly `size`, except the last: what follows does not depend on how they came.
+
+    `chunks` are consecutive chunks of one partition. A chunk is decoded only where one of the new ones ends inside it.
+    """
+    held: list[Chunk] = []
+    count = 0
+    for chunk in filter(_holds_records, chunks):
+        for part in [chunk] if count + chunk.count <= size else _split_chunk(chunk, size - count, size):
+            held.append(part)
+            count += part.count
+            if count == size:
+                yield _join_chunks(held)
+                held, count = [], 0
+    if held:
+        yield _join_chunks(held)
+
+
+def _holds_records(chunk: Chunk) -> bool:
+    return chunk.count > 0
+
+
+def _join_chunks(chunks: Sequence[Chunk]) -> Chunk:
+    if len(chunks) == 1:
+        return chunks[0]
+    return chunks[0]._replace(count=sum(c.count for c in chunks), payload=b"".join(c.payload for c in chunks))
+
+
+def _split_chunk(chunk: Chunk, first: int, size: int) -> Iterator[Chunk]:
+    """The first `first` records, then `size` at a time."""
+    records, clock, start = unpack_chunk(chunk), chunk.clock, 0
+    for end in [*range(first, chunk.count, size), chunk.count]:
+        part = records[start:end]
+        yield pack_chunk(chunk.topic, chunk.partition, part, clock)
+        clock = max(clock, *(record.at for record in part))
+        start = end
 
 
 # --- the record codec: what a compiler would make of rails.Record, with the parts that repeat cached ---
