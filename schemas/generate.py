@@ -1,4 +1,4 @@
-"""Writes the typed records from the schemas: `python -m schemas.generate`; `--check` only says if they are up to date."""
+"""Writes the typed records from the schemas: `python -m schemas.generate`; `--check` only says if they are stale."""
 
 import sys
 from pathlib import Path

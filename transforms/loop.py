@@ -40,14 +40,15 @@ class _Partition:
 class Loop:
     """Runs `stages` over in-memory topics.
 
-    `entry` says to which topic a client's record is appended; `ticked` are the topics that get a tick on every partition each `tick_ms`.
+    `entry` says where a client's record is appended, as (topic name, partition) pairs: one, or all partitions for a broadcast.
+    `ticked` are the topics that get a tick on every partition each `tick_ms`.
     """
 
     def __init__(
         self,
         stages: Sequence[Stage],
         registry: Registry,
-        entry: Callable[[Record], Topic],
+        entry: Callable[[Record], Iterable[tuple[str, int]]],
         ticked: Sequence[Topic] = (),
         hop_ms: int = 5,
         tick_ms: int = 1000,
@@ -83,8 +84,8 @@ class Loop:
         """
         for record in inputs:
             self._advance(record.at)
-            topic = self.entry(record)
-            self._append(record.at, topic.name, topic.partition_of(record.key), record.key, record.value, None, None, record.headers)
+            for topic, number in self.entry(record):
+                self._append(record.at, topic, number, record.key, record.value, None, None, record.headers)
             if self._ready:
                 yield from self._take()
         while self._pending:

@@ -1,0 +1,169 @@
+"""Window sums per key against idiomatic Beam, both from the same bytes of a topic file, in one run.
+
+The topic: `records` payments of {id, card, amount, at} as framed Avro in log records, 1,000 cards, 1,000 records a second of log time, each up to
+5 s older than its append time. Ours: blocks of the file as chunks -> `AggregateByWindow`. Idiomatic: ReadFromAvro -> decode the value with
+fastavro's parsed schema -> stamp with its time -> FixedWindows or SlidingWindows -> CombinePerKey(sum). Both on FnApiRunner, in one process; a
+measurement is the whole run of a pipeline, its start included. The sums of both are compared.
+"""
+
+import argparse
+import gc
+import io
+import json
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import fastavro
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.transforms.window import FixedWindows, SlidingWindows, TimestampedValue
+
+from schemas.rails import Record
+from transforms.aggregates import Sum
+from transforms.chunks import pack_chunks
+from transforms.rows import FieldRows
+from transforms.topic_files import ReadTopic, partition_path, write_partition
+from transforms.windows import AggregateByWindow, Fixed, Sliding
+
+SCHEMA_ID = 900
+SCHEMA: dict[str, Any] = {
+    "type": "record",
+    "name": "CardPayment",
+    "namespace": "bench",
+    "fields": [
+        {"name": "id", "type": "string"},
+        {"name": "card", "type": "string"},
+        {"name": "amount", "type": "long"},
+        {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+    ],
+}
+TOPIC = "bench.payments"
+START = 1_760_000_000_000
+SIZE_MS, PERIOD_MS = 60_000, 10_000
+LATENESS_MS = 10_000  # more than the payments are late: the idiomatic pipeline, on a bounded input, drops nothing either
+
+
+def write_topic(directory: Path, records: int, cards: int = 1000) -> None:
+    """The topic as one partition file; the same bytes for the same arguments."""
+    rng = random.Random(2)
+    schema = fastavro.parse_schema(SCHEMA)
+    frame = b"\x00" + SCHEMA_ID.to_bytes(4, "big")
+
+    def made() -> Iterator[Record]:
+        for i in range(records):
+            card, at, value = f"card-{rng.randrange(cards):06d}", START + i, io.BytesIO()
+            fields = {"id": f"pay-{i:010d}", "card": card, "amount": rng.randrange(1, 100_000), "at": at - rng.randrange(5000)}
+            fastavro.schemaless_writer(value, schema, fields)
+            yield Record(i, at, card.encode(), frame + value.getvalue(), None, ())
+
+    write_partition(directory, TOPIC, 0, 1, pack_chunks(TOPIC, 0, made()))
+
+
+class DecodePayment(beam.DoFn):
+    """A log record as ReadFromAvro gives it -> (card, amount), stamped with the payment's time: what one writes with Beam and fastavro."""
+
+    def setup(self) -> None:
+        self._schema = fastavro.parse_schema(SCHEMA)
+
+    def process(self, element: dict[str, Any]) -> Iterator[TimestampedValue]:
+        payment = fastavro.schemaless_reader(io.BytesIO(element["value"][5:]), self._schema, None)
+        at = payment["at"].timestamp()  # fastavro makes a datetime of timestamp-millis
+        yield TimestampedValue((payment["card"], payment["amount"]), at)
+
+
+def run_ours(directory: Path, window: Fixed | Sliding, sums: Path | None = None) -> None:
+    """The pipeline of this project; with `sums`, its results as lines of JSON."""
+    rows = FieldRows({SCHEMA_ID: SCHEMA}, key="card", time="at", value="amount")
+    with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as p:
+        results = (
+            p | ReadTopic(str(directory), TOPIC) | AggregateByWindow(rows, window, Sum(), LATENESS_MS)
+        ).results | beam.Map(lambda r: (r.key, r.end, r.value)).with_output_types(tuple[str, int, int])
+        _keep(results, sums)
+
+
+def run_idiomatic(directory: Path, window: Fixed | Sliding, sums: Path | None = None) -> None:
+    """The pipeline of Beam's own parts."""
+    if isinstance(window, Fixed):
+        fn: Any = FixedWindows(window.size_ms / 1000)
+    else:
+        fn = SlidingWindows(window.size_ms / 1000, window.period_ms / 1000)
+    with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as p:
+        results = (
+            p
+            | beam.io.ReadFromAvro(str(partition_path(directory, TOPIC, 0)))
+            | beam.ParDo(DecodePayment()).with_output_types(tuple[str, int])
+            | beam.WindowInto(fn)
+            | beam.CombinePerKey(sum)
+            | beam.ParDo(_WithWindow()).with_output_types(tuple[str, int, int])
+        )
+        _keep(results, sums)
+
+
+class _WithWindow(beam.DoFn):
+    def process(self, element: tuple[str, int], window: Any = beam.DoFn.WindowParam) -> Iterator[tuple[str, int, int]]:
+        yield element[0], window.end.micros // 1000, element[1]
+
+
+def _keep(results: Any, sums: Path | None) -> None:
+    if sums is not None:
+        _ = results | beam.Map(json.dumps) | beam.io.WriteToText(str(sums), num_shards=1, shard_name_template="")
+
+
+def check_same(directory: Path, window: Fixed | Sliding) -> int:
+    """Runs both once and compares their sums, all of them; returns how many there are."""
+    found = []
+    for run in (run_ours, run_idiomatic):
+        path = directory / f"{run.__name__}.jsonl"
+        run(directory, window, path)
+        found.append(sorted(path.read_text().splitlines()))
+    if found[0] != found[1]:
+        raise AssertionError(f"{window}: sums differ, {len(found[0])} and {len(found[1])} of them")
+    return len(found[0])
+
+
+def seconds(run: Callable[[Path, Fixed | Sliding], None], directory: Path, window: Fixed | Sliding) -> float:
+    """Wall-clock time of one run."""
+    gc.collect()
+    start = time.perf_counter()
+    run(directory, window)
+    return time.perf_counter() - start
+
+
+def compare(records: int = 200_000, rounds: int = 5) -> list[dict[str, Any]]:
+    """Rows {name, unit, value, baseline, ratio, floor, aim, floor_is}: medians of `rounds`, taken in turns, in µs per record."""
+    if records < 1 or rounds < 1:
+        raise ValueError(f"records and rounds must be at least 1, got {records} and {rounds}")
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        write_topic(directory, records)
+        for name, window in (("fixed window sums", Fixed(SIZE_MS)), ("sliding window sums", Sliding(SIZE_MS, PERIOD_MS))):
+            check_same(directory, window)
+            ours, theirs = [], []
+            for _ in range(rounds):
+                ours.append(seconds(run_ours, directory, window))
+                theirs.append(seconds(run_idiomatic, directory, window))
+            value, baseline = (statistics.median(t) / records * 1e6 for t in (ours, theirs))
+            row = {"name": name, "unit": "µs/record", "value": round(value, 3), "baseline": round(baseline, 3)}
+            rows.append({**row, "ratio": round(baseline / value, 1), "floor": 20, "aim": 50, "floor_is": "ratio"})
+    return rows
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--records", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args(argv)
+    json.dump(compare(args.records, args.rounds), sys.stdout, indent=1, ensure_ascii=False)
+    print()
+
+
+if __name__ == "__main__":
+    main()

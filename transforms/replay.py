@@ -1,0 +1,180 @@
+"""Replay: fold a recorded log again and compare everything it regenerates with what was recorded, byte for byte.
+
+A record's bytes here are those of its key, value and identity (origin with `prev`). Its offset and append time are the broker's, given
+when it was appended, and are not regenerated.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+
+from schemas.rails import Record, Source
+from transforms.chunks import CHUNK_RECORDS, Chunk, encode_record
+from transforms.fold import Output
+from transforms.fold_bounded import Engine, by_partition, records_in_order, shard_summary
+
+_Stream = tuple[str, int]  # (name of the stream, number of the block in it)
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """differences: one line of text per block that differs; blocks: number of compared blocks and records as (compared, differing)
+    counts in JSON-free form, one `str` line per shard; summaries: one JSON summary (bytes) per shard, as `Fold` gives them."""
+
+    differences: beam.PCollection
+    compared: beam.PCollection
+    summaries: beam.PCollection
+
+
+class CompareReplay(beam.PTransform):
+    """PCollection[Chunk] of recorded topics → Replayed.
+
+    The chunks of the stage's own topic are folded again; what that regenerates for the topics named in `compared` is compared with the
+    recorded records of the same writer, in the order of that writer. Repeats on the recorded topics are dropped as a reader would drop
+    them, so the log of a live run with restarts compares equal. Upserts are compared by their newest version per key.
+    """
+
+    def __init__(self, make_engine: Callable[[], Engine], topic: str, compared: Sequence[str], upserts: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.make_engine, self.topic = make_engine, topic
+        self.compared, self.upserts = frozenset(compared), frozenset(upserts)
+
+    def expand(self, chunks: beam.PCollection) -> Replayed:
+        topic, wanted = self.topic, self.compared | self.upserts
+        folded = (
+            chunks
+            | "Input" >> beam.Filter(lambda chunk: chunk.topic == topic)
+            | "ByPartition" >> beam.Map(by_partition).with_output_types(tuple[int, Chunk])
+            | "GroupInput" >> beam.GroupByKey()
+            | "FoldAgain" >> beam.ParDo(_FoldAgain(self.make_engine, wanted)).with_outputs("summaries", main="blocks")
+        )
+        recorded = (
+            chunks
+            | "Recorded" >> beam.Filter(lambda chunk: chunk.topic in wanted)
+            | "ByTopic" >> beam.Map(_by_topic).with_output_types(tuple[tuple[str, int], Chunk])
+            | "GroupRecorded" >> beam.GroupByKey()
+            | "Split" >> beam.ParDo(_SplitRecorded(self.make_engine, self.upserts))
+            | "RecordedBlocks" >> beam.Map(_same).with_output_types(tuple[str, tuple[int, bytes]])
+        )
+        again = folded.blocks | "AgainBlocks" >> beam.Map(_same).with_output_types(tuple[str, tuple[int, bytes]])
+        compared = (
+            (recorded, again)
+            | "Together" >> beam.Flatten()
+            | "GroupBlocks" >> beam.GroupByKey()
+            | "Compare" >> beam.ParDo(_CompareBlocks()).with_outputs("differences", main="compared")
+        )
+        return Replayed(
+            compared.differences | "Differences" >> beam.Map(_same).with_output_types(str),
+            compared.compared | "Compared" >> beam.Map(_same).with_output_types(int),
+            folded.summaries | "Summaries" >> beam.Map(_same).with_output_types(bytes),
+        )
+
+
+def _same(element: Any) -> Any:
+    return element
+
+
+def _by_topic(chunk: Chunk) -> tuple[tuple[str, int], Chunk]:
+    return (chunk.topic, chunk.partition), chunk
+
+
+def _bare(record: Record | Output, value: bytes | None) -> bytes:
+    """The bytes that are compared."""
+    return encode_record(Record(0, 0, record.key, value, record.origin, ()))
+
+
+def _blocks(topic: str, partition: int, writer: Source, bare: list[bytes], side: int) -> Iterator[tuple[str, tuple[int, bytes]]]:
+    name = f"{topic}/{partition} written by {writer.stage} from {writer.topic}/{writer.partition}"
+    for first in range(0, len(bare), CHUNK_RECORDS):
+        block = bare[first : first + CHUNK_RECORDS]
+        yield f"{name}, records {first} to {first + CHUNK_RECORDS - 1}", (side, len(block).to_bytes(4, "little") + b"".join(block))
+
+
+_RECORDED, _AGAIN = 0, 1
+
+
+class _FoldAgain(beam.DoFn):
+    def __init__(self, make_engine: Callable[[], Engine], wanted: frozenset[str]) -> None:
+        self.make_engine, self.wanted = make_engine, wanted
+
+    def setup(self) -> None:
+        self.engine = self.make_engine()
+
+    def process(self, element: tuple[int, Iterable[Chunk]]) -> Iterator[Any]:
+        partition, chunks = element
+        shard, encode, wanted = self.engine.shard(partition), self.engine.registry.encode, self.wanted
+        streams: dict[tuple[str, int], list[bytes]] = {}
+        upserts: dict[tuple[str, int, bytes], Output] = {}
+        for record in records_in_order(chunks):
+            for output in shard.step(record):
+                if output.topic not in wanted:
+                    continue
+                if output.version is None:
+                    bare = _bare(output, encode(output.event))
+                    target = (output.topic, output.partition)
+                    if target in streams:
+                        streams[target].append(bare)
+                    else:
+                        streams[target] = [bare]
+                else:
+                    upserts[output.topic, output.partition, output.key] = output
+        for (topic, target_partition), bare_records in sorted(streams.items()):
+            yield from _blocks(topic, target_partition, shard.source, bare_records, _AGAIN)
+        for (topic, target_partition, key), output in sorted(upserts.items()):
+            yield _upsert_block(topic, target_partition, key, encode(output.event), _AGAIN)
+        yield beam.pvalue.TaggedOutput("summaries", shard_summary(shard))
+
+
+def _upsert_block(topic: str, partition: int, key: bytes, value: bytes | None, side: int) -> tuple[str, tuple[int, bytes]]:
+    return f"{topic}/{partition}, newest version of key {key.hex()}", (side, (1).to_bytes(4, "little") + (value or b""))
+
+
+class _SplitRecorded(beam.DoFn):
+    """The records of one recorded partition, by writer, without repeats; only those that the replayed stage wrote."""
+
+    def __init__(self, make_engine: Callable[[], Engine], upserts: frozenset[str]) -> None:
+        self.make_engine, self.upserts = make_engine, upserts
+
+    def setup(self) -> None:
+        stage = self.make_engine().stage
+        self.written_by = (stage.processor.stage, stage.topic.topic_id)
+
+    def process(self, element: tuple[tuple[str, int], Iterable[Chunk]]) -> Iterator[tuple[str, tuple[int, bytes]]]:
+        (topic, partition), chunks = element
+        if topic in self.upserts:
+            newest = {record.key or b"": record.value for record in records_in_order(chunks)}
+            for key, value in sorted(newest.items()):
+                yield _upsert_block(topic, partition, key, value, _RECORDED)
+            return
+        streams: dict[Source, list[bytes]] = {}
+        marks: dict[Source, tuple[int, int]] = {}
+        for record in records_in_order(chunks):
+            origin = record.origin
+            if origin is None or (origin.source.stage, origin.source.topic) != self.written_by:
+                continue
+            position = (origin.offset, origin.index)
+            if position <= marks.get(origin.source, (-1, -1)):
+                continue
+            marks[origin.source] = position
+            streams.setdefault(origin.source, []).append(_bare(record, record.value))
+        for writer, bare_records in sorted(streams.items()):
+            yield from _blocks(topic, partition, writer, bare_records, _RECORDED)
+
+
+class _CompareBlocks(beam.DoFn):
+    """(name, both sides) → the number of records that agree; a difference is a line that says where."""
+
+    def process(self, element: tuple[str, Iterable[tuple[int, bytes]]]) -> Iterator[Any]:
+        name, found = element
+        sides = dict(found)
+        if len(sides) < 2:
+            only = "recorded, but not regenerated" if _RECORDED in sides else "regenerated, but not recorded"
+            yield beam.pvalue.TaggedOutput("differences", f"{name}: {only}")
+        elif sides[_RECORDED] != sides[_AGAIN]:
+            a, b = (int.from_bytes(sides[side][:4], "little") for side in (_RECORDED, _AGAIN))
+            what = f"{a} recorded, {b} regenerated" if a != b else "the bytes differ"
+            yield beam.pvalue.TaggedOutput("differences", f"{name}: {what}")
+        else:
+            yield int.from_bytes(sides[_AGAIN][:4], "little")
