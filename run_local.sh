@@ -53,8 +53,9 @@ install() { # run|dev: .venv holds what requirements/$1.txt locks
     fi
     rm -f "$venv"/.installed-*
     say "installing requirements/$1.txt into .venv (once, about a minute)"
+    # The lock is the whole closure, so pip must not resolve: it would look at releases newer than the lock.
     "$python" -m pip install --quiet --no-input --disable-pip-version-check --require-hashes --only-binary=:all: \
-        -r "$lock" </dev/null >&2 || die "could not install $lock: see the lines above; the next run takes it up again"
+        --no-deps -r "$lock" </dev/null >&2 || die "could not install $lock: see the lines above; the next run takes it up again"
     cp "$root/requirements/run.txt" "$venv/.installed-run" # dev.txt holds all of run.txt, at the same versions
     cp "$lock" "$venv/.installed-$1"
     exec 9>&-

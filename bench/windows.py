@@ -47,7 +47,9 @@ SCHEMA: dict[str, Any] = {
 TOPIC = "bench.payments"
 START = 1_760_000_000_000
 SIZE_MS, PERIOD_MS = 60_000, 10_000
-LATENESS_MS = 10_000  # more than the payments are late: the idiomatic pipeline, on a bounded input, drops nothing either
+LATENESS_MS = (
+    10_000  # more than the payments are late: the idiomatic pipeline, on a bounded input, drops nothing either
+)
 
 
 def write_topic(directory: Path, records: int, cards: int = 1000) -> None:
@@ -59,7 +61,12 @@ def write_topic(directory: Path, records: int, cards: int = 1000) -> None:
     def made() -> Iterator[Record]:
         for i in range(records):
             card, at, value = f"card-{rng.randrange(cards):06d}", START + i, io.BytesIO()
-            fields = {"id": f"pay-{i:010d}", "card": card, "amount": rng.randrange(1, 100_000), "at": at - rng.randrange(5000)}
+            fields = {
+                "id": f"pay-{i:010d}",
+                "card": card,
+                "amount": rng.randrange(1, 100_000),
+                "at": at - rng.randrange(5000),
+            }
             fastavro.schemaless_writer(value, schema, fields)
             yield Record(i, at, card.encode(), frame + value.getvalue(), None, ())
 
@@ -144,7 +151,10 @@ def compare(records: int = 200_000, rounds: int = 5) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         write_topic(directory, records)
-        for name, window in (("fixed window sums", Fixed(SIZE_MS)), ("sliding window sums", Sliding(SIZE_MS, PERIOD_MS))):
+        for name, window in (
+            ("fixed window sums", Fixed(SIZE_MS)),
+            ("sliding window sums", Sliding(SIZE_MS, PERIOD_MS)),
+        ):
             check_same(directory, window)
             ours, theirs = [], []
             for _ in range(rounds):

@@ -84,7 +84,9 @@ class Account:
 
     def _too_fast(self, name: str, rule: VelocityRule, minor: int, clock: int) -> bool:
         held = self.spending.get(name)
-        count, money = (held.count, held.minor) if held is not None and held.window == clock // rule.interval_ms else (0, 0)
+        count, money = (
+            (held.count, held.minor) if held is not None and held.window == clock // rule.interval_ms else (0, 0)
+        )
         return (rule.max_count is not None and count >= rule.max_count) or (
             rule.max_minor is not None and money + minor > rule.max_minor
         )

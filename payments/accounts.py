@@ -5,6 +5,7 @@ UNWIND back. Every posting is a balanced pair: the account on one side, a contra
 (in transit between shards, or the outside world), so the postings of a partition sum to zero after every record.
 """
 
+import itertools
 from collections.abc import Callable
 
 from payments import codes, topics
@@ -107,10 +108,14 @@ class AccountProcessor(Processor):
             credit = account.credits[original]
             account.credits[original] = credit._replace(left=credit.left - minor)
         if leg.kind == "WITHDRAWAL":
-            self._entry(key, account, leg.payment_id, leg.leg, leg.amount, context, self._outside(leg.amount, minor, context))
+            self._entry(
+                key, account, leg.payment_id, leg.leg, leg.amount, context, self._outside(leg.amount, minor, context)
+            )
             self._confirm(leg, key, None, context)
         else:
-            self._entry(key, account, leg.payment_id, leg.leg, leg.amount, context, self._transit(leg.amount, minor, context))
+            self._entry(
+                key, account, leg.payment_id, leg.leg, leg.amount, context, self._transit(leg.amount, minor, context)
+            )
             self._send_credit(account, leg, context)
 
     def _send_credit(self, account: Account, leg: LedgerLeg, context: Context) -> None:
@@ -118,7 +123,9 @@ class AccountProcessor(Processor):
         if account.one_in_flight:
             account.in_flight = leg.payment_id
         creditor = leg.counterparty or ""
-        context.emit(topics.INFLIGHT, creditor, _next_leg(leg, "CREDIT", creditor, context.at, gated=account.one_in_flight))
+        context.emit(
+            topics.INFLIGHT, creditor, _next_leg(leg, "CREDIT", creditor, context.at, gated=account.one_in_flight)
+        )
         self._status(leg, "ACSP", context)
 
     def _credit(self, key: str, account: Account | None, leg: LedgerLeg, context: Context) -> None:
@@ -128,7 +135,11 @@ class AccountProcessor(Processor):
             if leg.counterparty is None:
                 self._refuse(leg, context, reason)
             else:
-                context.emit(topics.INFLIGHT, leg.counterparty, _next_leg(leg, "UNWIND", leg.counterparty, context.at, reason=reason))
+                context.emit(
+                    topics.INFLIGHT,
+                    leg.counterparty,
+                    _next_leg(leg, "UNWIND", leg.counterparty, context.at, reason=reason),
+                )
             return
         account.credits_posted += minor
         if leg.counterparty is None:
@@ -205,7 +216,9 @@ class AccountProcessor(Processor):
             return
         account.debits_pending -= minor
         account.debits_posted += minor
-        self._entry(key, account, leg.payment_id, "CAPTURE", leg.amount, context, self._transit(leg.amount, minor, context))
+        self._entry(
+            key, account, leg.payment_id, "CAPTURE", leg.amount, context, self._transit(leg.amount, minor, context)
+        )
         if hold.amount > minor:
             self._free(key, account, leg.payment_id, hold, hold.amount - minor, context)
         self._end_hold(account, hold_id, hold, "CAPTURED", context)
@@ -364,7 +377,7 @@ class AccountProcessor(Processor):
                 leg.reference,
                 leg.admitted_at,
                 at,
-                tuple(b - a for a, b in zip(times, times[1:], strict=False)),
+                tuple(b - a for a, b in itertools.pairwise(times)),
             ),
         )
         self._status(leg, "ACCC", context)
@@ -373,7 +386,16 @@ class AccountProcessor(Processor):
         self, leg: LedgerLeg, status: Status, context: Context, reason: str | None = None, detail: str | None = None
     ) -> None:
         self._say(
-            leg.payment_id, leg.kind, status, reason, detail, leg.reference, leg.amount, leg.hop, leg.admitted_at, context
+            leg.payment_id,
+            leg.kind,
+            status,
+            reason,
+            detail,
+            leg.reference,
+            leg.amount,
+            leg.hop,
+            leg.admitted_at,
+            context,
         )
 
     def _hold_status(
@@ -444,7 +466,9 @@ class AccountProcessor(Processor):
             return account
         if event.expected != (0 if account is None else account.settings):
             raise BadRecord("STALE_SETTINGS", "the account has other settings than the sender saw")
-        if isinstance(event, AccountOpened | AccountLimited) and (event.overdraft_limit < 0 or (event.daily_limit or 0) < 0):
+        if isinstance(event, AccountOpened | AccountLimited) and (
+            event.overdraft_limit < 0 or (event.daily_limit or 0) < 0
+        ):
             raise BadRecord("BAD_LIMIT", "limits must not be negative")
         if isinstance(event, AccountOpened):
             if not is_account_id(key) or event.currency not in EXPONENTS:

@@ -12,7 +12,9 @@ from transforms.fold import Context, Processor
 
 DAY_MS = 86_400_000
 CLOCK_TOLERANCE_MS = 300_000  # how far a client's clock may run ahead of the log's
-MAX_MINOR = 10**15  # most that one payment may move; leaves the counters of an account room for thousands of such payments
+MAX_MINOR = (
+    10**15
+)  # most that one payment may move; leaves the counters of an account room for thousands of such payments
 MAX_ID_CHARS = 128
 
 FIRST_LEG: dict[str, Leg] = {

@@ -60,11 +60,11 @@ class MemoryCodec:
 
     def encode(self, memory: Memory) -> bytes:
         out = bytearray()
-        for number, digests in memory._buckets.items():  # noqa: SLF001 - the codec is the memory's other half
+        for number, digests in memory._buckets.items():
             out += _HEAD.pack(number, len(digests) // 16)
             for i in range(0, len(digests), 16):
                 digest = bytes(digests[i : i + 16])
-                held = memory._ids[digest]  # noqa: SLF001
+                held = memory._ids[digest]
                 out += _ENTRY.pack(digest, held & 0xFFFFFFFFFFFFFFFF, held >> 64)
         return bytes(out)
 
@@ -74,10 +74,10 @@ class MemoryCodec:
         while i < len(data):
             number, count = _HEAD.unpack_from(data, i)
             i += _HEAD.size
-            bucket = memory._buckets[number] = bytearray()  # noqa: SLF001
+            bucket = memory._buckets[number] = bytearray()
             for _ in range(count):
                 digest, content, offset = _ENTRY.unpack_from(data, i)
                 i += _ENTRY.size
                 bucket += digest
-                memory._ids[digest] = offset << 64 | content  # noqa: SLF001
+                memory._ids[digest] = offset << 64 | content
         return memory

@@ -89,13 +89,17 @@ DEAD_LETTERS = Table(
 )
 COUNTS = Table(
     "counts",
-    _columns("stage TEXT, attempt BOOLEAN, kind TEXT, status TEXT, reason TEXT, currency TEXT, count BIGINT, amount BIGINT"),
+    _columns(
+        "stage TEXT, attempt BOOLEAN, kind TEXT, status TEXT, reason TEXT, currency TEXT, count BIGINT, amount BIGINT"
+    ),
     ("stage", "attempt", "kind", "status", "reason", "currency"),
 )
 INCOMING = Table("incoming", _columns("shard BIGINT, records BIGINT"), ("shard",), "records")
 
 FLOWS = ("admitted", "confirmed", "rejected", "departed", "arrived")
-_FLOW_COLUMNS = ", ".join(f"{flow} BIGINT, {flow}_amount BIGINT" for flow in FLOWS) + ", in_flight BIGINT, in_flight_amount BIGINT"
+_FLOW_COLUMNS = (
+    ", ".join(f"{flow} BIGINT, {flow}_amount BIGINT" for flow in FLOWS) + ", in_flight BIGINT, in_flight_amount BIGINT"
+)
 MINUTES = Table("minutes", _columns(f"start BIGINT, currency TEXT, {_FLOW_COLUMNS}"), ("start", "currency"))
 DAYS = Table("days", MINUTES.columns, ("start", "currency"))
 
@@ -132,14 +136,31 @@ def attempt_row(shard: int, position: int, status: PaymentStatus) -> Row:
 def confirmed_row(payment: PaymentConfirmed) -> Row:
     minor, currency = payment.amount
     return (
-        *(payment.payment_id, payment.admitted_at, payment.kind, payment.debtor_account, payment.creditor_account, currency, minor),
+        *(
+            payment.payment_id,
+            payment.admitted_at,
+            payment.kind,
+            payment.debtor_account,
+            payment.creditor_account,
+            currency,
+            minor,
+        ),
         *(payment.reference, payment.confirmed_at, payment.confirmed_at - payment.admitted_at, len(payment.hop_ms)),
     )
 
 
 def dead_letter_row(letter: DeadLetter) -> Row:
     return (
-        *(letter.id, letter.stage, letter.topic, letter.partition, letter.offset, letter.at, letter.code, letter.detail),
+        *(
+            letter.id,
+            letter.stage,
+            letter.topic,
+            letter.partition,
+            letter.offset,
+            letter.at,
+            letter.code,
+            letter.detail,
+        ),
         *(letter.attempt, letter.key, letter.value),
     )
 
@@ -194,7 +215,9 @@ def status_flows(statuses: Iterable[PaymentStatus]) -> list[Flow]:
     """admitted: said ACTC by admission. rejected: said RJCT of the payment itself, at admission or after it."""
     names = {"ACTC": "admitted", "RJCT": "rejected"}
     return [
-        Flow(names[s.status], s.amount.currency, s.at, s.amount.minor) for s in statuses if s.status in names and not s.attempt
+        Flow(names[s.status], s.amount.currency, s.at, s.amount.minor)
+        for s in statuses
+        if s.status in names and not s.attempt
     ]
 
 
@@ -332,10 +355,29 @@ def account_row(account_id: str, shard: int, state: AccountBalance | None, journ
     assert state is not None or journal is not None
     if state is None:
         assert journal is not None
-        held = (journal.currency, journal.balance, journal.available, journal.pending, None, None, None, None, None, None, None)
+        held = (
+            journal.currency,
+            journal.balance,
+            journal.available,
+            journal.pending,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+        )
     else:
         held = (
-            *(state.currency, state.balance, state.available, state.debits_pending, state.debits_posted, state.credits_posted),
+            *(
+                state.currency,
+                state.balance,
+                state.available,
+                state.debits_pending,
+                state.debits_posted,
+                state.credits_posted,
+            ),
             *(state.overdraft_limit, state.daily_limit, state.one_in_flight, state.closed, state.frozen),
         )
     if journal is None:
@@ -343,7 +385,13 @@ def account_row(account_id: str, shard: int, state: AccountBalance | None, journ
     else:
         said = (
             *((journal.lowest, journal.highest) if some else (None, None)),
-            *(journal.total, journal.postings, average(journal.total, journal.postings), journal.entries, journal.posted),
+            *(
+                journal.total,
+                journal.postings,
+                average(journal.total, journal.postings),
+                journal.entries,
+                journal.posted,
+            ),
             *(journal.balance, journal.payment_id, journal.at),
         )
     revision, as_of = (0, journal.at if journal else 0) if state is None else (state.revision, state.as_of)

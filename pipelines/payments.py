@@ -5,7 +5,6 @@ Flags, outputs and failures: docs/pipelines/payments.md.
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -15,9 +14,7 @@ from payments import topics
 from payments.accounts import AccountProcessor
 from payments.admission import DAY_MS, Admission
 from payments.watchdog import Watchdog
-from pipelines.common import JobOptions, UsageError, main, parse_options
-from pipelines.engine import run_job
-from pipelines.files import check_inputs, publish_folder
+from pipelines.common import JobOptions
 from pipelines.registry import REGISTRY
 from schemas.payments import AccountClosed, AccountFrozen, AccountLimited, AccountOpened
 from schemas.rails import Record, Rule
@@ -37,7 +34,9 @@ class PaymentsOptions(JobOptions):
         parser.add_argument("--input", required=True, help="raw payments: files, folders or globs, separated by commas")
         parser.add_argument("--output", required=True, help="folder for the topics and the summary; replaced whole")
         parser.add_argument("--hop_ms", type=int, default=5, help="log time that each hop takes, ms")
-        parser.add_argument("--tick_ms", type=int, default=0, help="interval of ticks, ms; 0: one second, more for long inputs")
+        parser.add_argument(
+            "--tick_ms", type=int, default=0, help="interval of ticks, ms; 0: one second, more for long inputs"
+        )
         parser.add_argument("--ttl_ms", type=int, default=DAY_MS, help="how long payment ids are remembered, ms")
         parser.add_argument("--sla_ms", type=int, default=10_000, help="a payment still open after this is overdue, ms")
         parser.add_argument("--chunk_records", type=int, default=1000, help="records of an input chunk")

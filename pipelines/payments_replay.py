@@ -5,24 +5,20 @@ Exit status 1 when anything differs. Flags, outputs and failures: docs/pipelines
 """
 
 import argparse
-import json
-import sys
 from pathlib import Path
 
 import apache_beam as beam
+from transforms.files import WriteLines
 
 from payments import topics
 from payments.accounts import AccountProcessor
-from pipelines.common import JobOptions, UsageError, main, parse_options
-from pipelines.engine import run_job
-from pipelines.files import publish_folder
+from pipelines.common import JobOptions
 from pipelines.registry import REGISTRY
-from transforms.files import WriteLines
 from transforms.fold import DEAD_LETTERS
 from transforms.fold_bounded import Engine
 from transforms.loop import Stage
 from transforms.replay import CompareReplay
-from transforms.topic_files import ReadTopic, TopicFileError, topic_paths
+from transforms.topic_files import ReadTopic
 
 COMPARED = (topics.INFLIGHT, topics.JOURNAL, topics.STATUS, topics.CONFIRMED, DEAD_LETTERS)
 
@@ -32,8 +28,12 @@ class ReplayOptions(JobOptions):
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--input", required=True, help="folder with the recorded topics (the `topics` folder of a run)")
-        parser.add_argument("--output", default="", help="folder for differences.txt and shards.jsonl; none are written without it")
+        parser.add_argument(
+            "--input", required=True, help="folder with the recorded topics (the `topics` folder of a run)"
+        )
+        parser.add_argument(
+            "--output", default="", help="folder for differences.txt and shards.jsonl; none are written without it"
+        )
 
 
 def make_engine() -> Engine:

@@ -127,9 +127,22 @@ class _Compiler:
         self.types, self.max_items = types, max_items
         self.lines: list[str] = []
         self.names: dict[str, Any] = {
-            "BadRecord": BadRecord, "LONGS": LONGS, "enc_long": enc_long, "enc_int": enc_int, "enc_bytes": enc_bytes, "enc_str": enc_str,
-            "STR": _STRINGS.get, "dec_long": dec_long, "dec_length": dec_length, "dec_count": dec_count, "new": tuple.__new__,
-            "MAX_ITEMS": max_items, "MAX_DEPTH": MAX_DEPTH, "FLOAT": _FLOAT, "DOUBLE": _DOUBLE, "from_bytes": int.from_bytes,
+            "BadRecord": BadRecord,
+            "LONGS": LONGS,
+            "enc_long": enc_long,
+            "enc_int": enc_int,
+            "enc_bytes": enc_bytes,
+            "enc_str": enc_str,
+            "STR": _STRINGS.get,
+            "dec_long": dec_long,
+            "dec_length": dec_length,
+            "dec_count": dec_count,
+            "new": tuple.__new__,
+            "MAX_ITEMS": max_items,
+            "MAX_DEPTH": MAX_DEPTH,
+            "FLOAT": _FLOAT,
+            "DOUBLE": _DOUBLE,
+            "from_bytes": int.from_bytes,
         }
         self.named: dict[str, Any] = {}
         self.count = 0
@@ -250,7 +263,14 @@ class _Compiler:
             return f"type({v}) is {'str' if full['type'] == 'enum' else 'bytes'}"
         if s == "null":
             return f"{v} is None"
-        kind = {"long": "int", "timestamp": "int", "int": "int", "string": "str", "boolean": "bool", "double": "float"}.get(s, s)
+        kind = {
+            "long": "int",
+            "timestamp": "int",
+            "int": "int",
+            "string": "str",
+            "boolean": "bool",
+            "double": "float",
+        }.get(s, s)
         return f"type({v}) is {kind}"
 
     # decode: statements that leave the value in `v` and move `i`
@@ -430,11 +450,14 @@ def compile_codec(
     c.dec(top, "v", dec, "        ")
     source = "\n".join(
         [
-            "def encode(r):", *enc, f"    return b''.join(({', '.join(parts)},))",
+            "def encode(r):",
+            *enc,
+            f"    return b''.join(({', '.join(parts)},))",
             "def decode(b, start=0):",
             "    n = len(b); i = start; depth = 0",
             f"    if n - start > {max_bytes}: raise BadRecord('TOO_LARGE')",
-            "    try:", *dec,
+            "    try:",
+            *dec,
             "    except IndexError: raise BadRecord('TRUNCATED') from None",
             "    except UnicodeDecodeError: raise BadRecord('BAD_UTF8') from None",
             "    if i != n: raise BadRecord('TRAILING_BYTES' if i < n else 'TRUNCATED')",

@@ -77,8 +77,16 @@ class Counts:
 
     __slots__ = ("applied", "dead_lettered", "duplicate", "late", "ticks")
 
-    def __init__(self, applied: int = 0, dead_lettered: int = 0, duplicate: int = 0, late: int = 0, ticks: int = 0) -> None:
-        self.applied, self.dead_lettered, self.duplicate, self.late, self.ticks = applied, dead_lettered, duplicate, late, ticks
+    def __init__(
+        self, applied: int = 0, dead_lettered: int = 0, duplicate: int = 0, late: int = 0, ticks: int = 0
+    ) -> None:
+        self.applied, self.dead_lettered, self.duplicate, self.late, self.ticks = (
+            applied,
+            dead_lettered,
+            duplicate,
+            late,
+            ticks,
+        )
 
     def as_dict(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -93,7 +101,9 @@ class Processor:
 
     stage: ClassVar[str]  # a constant for ever: it is part of the identity of every output
     reads: ClassVar[tuple[type, ...]]  # event types of its topic; others are dead letters
-    versions: ClassVar[tuple[int, ...]] = (1,)  # rules that this code knows, the first being the one before any Version record
+    versions: ClassVar[tuple[int, ...]] = (
+        1,
+    )  # rules that this code knows, the first being the one before any Version record
     from_clients: ClassVar[bool] = False  # clients may write its topic: origins there prove nothing and are ignored (6)
     entity_codec: Any = None  # encodes an entity for snapshots
     shared_codec: Any = None  # encodes what `new_shared` makes
@@ -120,7 +130,19 @@ class Processor:
 class Context:
     """What a processor may see and do while it handles one record. Belongs to its shard, and is used again for each record."""
 
-    __slots__ = ("_counted", "_index", "_key", "_outputs", "_shard", "at", "clock", "offset", "shared", "value", "version")
+    __slots__ = (
+        "_counted",
+        "_index",
+        "_key",
+        "_outputs",
+        "_shard",
+        "at",
+        "clock",
+        "offset",
+        "shared",
+        "value",
+        "version",
+    )
 
     def __init__(self, shard: "Shard") -> None:
         self._shard = shard
@@ -244,7 +266,9 @@ class Shard:
     def check_before(self, record: Record) -> None:
         """`record` claims to stand just before `offset`; raises Gap if it is not the one that was folded (8)."""
         if record.offset != self.offset - 1 or record_checksum(record) != self.position_checksum():
-            raise Gap(f"{self._here(self.offset)}: the record before it is another one: the topic was re-created or cut")
+            raise Gap(
+                f"{self._here(self.offset)}: the record before it is another one: the topic was re-created or cut"
+            )
 
     def step(self, record: Record, event: Any = None) -> list[Output]:
         """Folds one record. `event` is what `record.value` decodes to, where the driver knows it already.
@@ -255,7 +279,7 @@ class Shard:
         if offset != self.offset:
             raise Gap(f"{self._here(self.offset)}: expected this offset, got {offset}")
         context = self._context
-        context._outputs = outputs = []  # noqa: SLF001 - the context is the shard's own
+        context._outputs = outputs = []
         context._index = 0
         context.offset, context.at = offset, at
         # Every record moves the clock, repeats too (2), and fires what is due before it is looked at (3).
@@ -388,7 +412,9 @@ class Shard:
             headers=record.headers,
         )
         key, count = record.key, self.dead_letters.partitions
-        context._emit(self.dead_letters.name, partition % count if key is None else partition_of(key, count), key or b"", letter)
+        context._emit(
+            self.dead_letters.name, partition % count if key is None else partition_of(key, count), key or b"", letter
+        )
 
     def _here(self, offset: int) -> str:
         stage, topic, partition = self.source

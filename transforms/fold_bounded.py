@@ -26,7 +26,12 @@ class Engine:
         """The shard of that partition, before the first record."""
         topic = self.stage.topic
         return Shard(
-            self.stage.processor, topic.topic_id, partition, topic.partitions, self.registry.decode, self.stage.dead_letters
+            self.stage.processor,
+            topic.topic_id,
+            partition,
+            topic.partitions,
+            self.registry.decode,
+            self.stage.dead_letters,
         )
 
 

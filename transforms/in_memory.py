@@ -1,6 +1,5 @@
 """`RunInMemory`: the in-memory loop as a Beam transform. Raw client records in, whole topics on disk out."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 
@@ -8,8 +7,8 @@ import apache_beam as beam
 
 from schemas.rails import Record
 from transforms.chunks import Chunk, unpack_chunk
-from transforms.fold_bounded import shard_summary
 from transforms.fold import Topic
+from transforms.fold_bounded import shard_summary
 from transforms.loop import Loop
 from transforms.progress import Progress
 from transforms.topic_files import PartitionWriter, partition_path

@@ -55,11 +55,15 @@ class Loop:
         chunk_records: int = CHUNK_RECORDS,
     ) -> None:
         if hop_ms < 0 or tick_ms < 1 or chunk_records < 1:
-            raise ValueError(f"hop_ms must be >= 0, tick_ms and chunk_records >= 1, got {hop_ms}, {tick_ms}, {chunk_records}")
+            raise ValueError(
+                f"hop_ms must be >= 0, tick_ms and chunk_records >= 1, got {hop_ms}, {tick_ms}, {chunk_records}"
+            )
         self.registry, self.entry, self.ticked = registry, entry, tuple(ticked)
         self.hop_ms, self.tick_ms, self.chunk_records = hop_ms, tick_ms, chunk_records
         self._partitions: dict[tuple[str, int], _Partition] = {}
-        self._pending: deque[tuple[int, Output]] = deque()  # (time of append, output); times never fall, so it is a queue
+        self._pending: deque[tuple[int, Output]] = (
+            deque()
+        )  # (time of append, output); times never fall, so it is a queue
         self._upserts: dict[tuple[str, int, bytes], tuple[int, Output]] = {}
         self._ready: list[Chunk] = []
         self._next_tick: int | None = None

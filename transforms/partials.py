@@ -17,7 +17,9 @@ from transforms.aggregates import Aggregate
 from transforms.chunks import Chunk, unpack_chunk
 from transforms.rows import Columns, Rows
 
-MAX_SIZE_MS = 100 * 366 * 86_400_000  # a hundred years: with it, no window leaves the range that `transforms.rows` clamps times for
+MAX_SIZE_MS = (
+    100 * 366 * 86_400_000
+)  # a hundred years: with it, no window leaves the range that `transforms.rows` clamps times for
 MAX_WINDOWS = 100_000  # that one row may lie in
 
 
@@ -133,7 +135,11 @@ class Partials:
         if missed is None and not columns.bad:
             return [], []
         offsets = [record.offset for record in unpack_chunk(chunk)]
-        late = [] if missed is None else [self._late(columns, offsets, int(i), int(missed[i])) for i in np.flatnonzero(missed)]
+        late = (
+            []
+            if missed is None
+            else [self._late(columns, offsets, int(i), int(missed[i])) for i in np.flatnonzero(missed)]
+        )
         return late, [Refused(offsets[bad.index], bad.code, bad.detail) for bad in columns.bad]
 
     def _late(self, columns: Columns, offsets: Sequence[int], i: int, missed: int) -> Late:
@@ -168,7 +174,9 @@ class SlicePartials(Partials):
         super().__init__(rows, aggregate, allowed_lateness_ms)
         self._window = window
         self._slices: dict[int, dict[Any, list[Any]]] = {}  # by start of the slice
-        self._rest: dict[int, dict[Any, list[Any]]] = {}  # by end of the window: rows that are late for some of their windows
+        self._rest: dict[
+            int, dict[Any, list[Any]]
+        ] = {}  # by end of the window: rows that are late for some of their windows
 
     def _first_end(self, time: Any) -> Any:
         """End of the first window that `time` (a number or an array) lies in."""
@@ -220,9 +228,13 @@ class SlicePartials(Partials):
         self._slices, self._rest, self.pending = {}, {}, 0
         merge, encode, size = aggregate.merge, aggregate.encode, window.size_ms
         for key, windows in by_key.items():
-            yield self._rows.key(key), [
-                Partial(end - size, end, encode(some[0] if len(some) == 1 else merge(some))) for end, some in windows.items()
-            ]
+            yield (
+                self._rows.key(key),
+                [
+                    Partial(end - size, end, encode(some[0] if len(some) == 1 else merge(some)))
+                    for end, some in windows.items()
+                ],
+            )
 
 
 class SessionPartials(Partials):
@@ -239,7 +251,9 @@ class SessionPartials(Partials):
     def _add(self, columns: Columns) -> Any:
         late = columns.times + (self._gap + self._lateness) <= columns.clocks
         by_key = self._by_key
-        for key, time, value, is_late in zip(columns.keys, columns.times.tolist(), columns.values, late.tolist(), strict=True):
+        for key, time, value, is_late in zip(
+            columns.keys, columns.times.tolist(), columns.values, late.tolist(), strict=True
+        ):
             if not is_late:
                 by_key[key].append((time, value))
         return late if late.any() else None
@@ -261,7 +275,9 @@ def new_partials(rows: Rows, window: Window, aggregate: Aggregate, allowed_laten
     """The partials for this kind of window."""
     if isinstance(window, Session):
         return SessionPartials(rows, window, aggregate, allowed_lateness_ms)
-    return SlicePartials(rows, window.as_sliding if isinstance(window, Fixed) else window, aggregate, allowed_lateness_ms)
+    return SlicePartials(
+        rows, window.as_sliding if isinstance(window, Fixed) else window, aggregate, allowed_lateness_ms
+    )
 
 
 def stamped(partial: Partial, window: Window) -> Iterator[tuple[int, bytes]]:

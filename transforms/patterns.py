@@ -108,7 +108,9 @@ class ChunkPattern:
 def _column(kind: str, raw: tuple[bytes, ...]) -> Any:
     if kind in ("string", "bytes"):
         if kind == "string":
-            b"".join(raw).decode()  # all at once: the length bytes between them are ASCII. UnicodeDecodeError is a ValueError
+            b"".join(
+                raw
+            ).decode()  # all at once: the length bytes between them are ASCII. UnicodeDecodeError is a ValueError
         return raw
     numbers = longs(raw)
     if kind == "int" and (numbers.min() < -(2**31) or numbers.max() >= 2**31):
@@ -155,4 +157,6 @@ def compile_pattern(number: int, schema: Mapping[str, Any], fields: Collection[s
         + (b"(" + re.escape(b"\x00" + number.to_bytes(4, "big")) + b"".join(body) + b")")
         + (_ORIGIN + b"\x00")
     )
-    return ChunkPattern(record + b"|(.++)", captured)  # what does not match is caught whole, so no match can start behind it
+    return ChunkPattern(
+        record + b"|(.++)", captured
+    )  # what does not match is caught whole, so no match can start behind it

@@ -36,7 +36,9 @@ class CompareReplay(beam.PTransform):
     them, so the log of a live run with restarts compares equal. Upserts are compared by their newest version per key.
     """
 
-    def __init__(self, make_engine: Callable[[], Engine], topic: str, compared: Sequence[str], upserts: Sequence[str] = ()) -> None:
+    def __init__(
+        self, make_engine: Callable[[], Engine], topic: str, compared: Sequence[str], upserts: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         self.make_engine, self.topic = make_engine, topic
         self.compared, self.upserts = frozenset(compared), frozenset(upserts)
@@ -85,11 +87,16 @@ def _bare(record: Record | Output, value: bytes | None) -> bytes:
     return encode_record(Record(0, 0, record.key, value, record.origin, ()))
 
 
-def _blocks(topic: str, partition: int, writer: Source, bare: list[bytes], side: int) -> Iterator[tuple[str, tuple[int, bytes]]]:
+def _blocks(
+    topic: str, partition: int, writer: Source, bare: list[bytes], side: int
+) -> Iterator[tuple[str, tuple[int, bytes]]]:
     name = f"{topic}/{partition} written by {writer.stage} from {writer.topic}/{writer.partition}"
     for first in range(0, len(bare), CHUNK_RECORDS):
         block = bare[first : first + CHUNK_RECORDS]
-        yield f"{name}, records {first} to {first + CHUNK_RECORDS - 1}", (side, len(block).to_bytes(4, "little") + b"".join(block))
+        yield (
+            f"{name}, records {first} to {first + CHUNK_RECORDS - 1}",
+            (side, len(block).to_bytes(4, "little") + b"".join(block)),
+        )
 
 
 _RECORDED, _AGAIN = 0, 1
@@ -127,7 +134,9 @@ class _FoldAgain(beam.DoFn):
         yield beam.pvalue.TaggedOutput("summaries", shard_summary(shard))
 
 
-def _upsert_block(topic: str, partition: int, key: bytes, value: bytes | None, side: int) -> tuple[str, tuple[int, bytes]]:
+def _upsert_block(
+    topic: str, partition: int, key: bytes, value: bytes | None, side: int
+) -> tuple[str, tuple[int, bytes]]:
     return f"{topic}/{partition}, newest version of key {key.hex()}", (side, (1).to_bytes(4, "little") + (value or b""))
 
 

@@ -129,7 +129,9 @@ class FieldRows(Rows):
         self._compile()
 
     def _compile(self) -> None:
-        self._projections = {number: compile_projection(schema, self._fields) for number, schema in self._schemas.items()}
+        self._projections = {
+            number: compile_projection(schema, self._fields) for number, schema in self._schemas.items()
+        }
         self._pattern: ChunkPattern | None = None
         if len(self._schemas) == 1:
             ((number, schema),) = self._schemas.items()

@@ -46,7 +46,9 @@ def encode_shard(shard: Shard) -> bytes:
         version=shard.version,
         counts=shard.counts.as_dict(),
         marks=tuple(Mark(writer, Position(*position)) for writer, position in sorted(shard.marks.items())),
-        targets=tuple(Target(topic, partition, position) for (topic, partition), position in sorted(shard.prevs.items())),
+        targets=tuple(
+            Target(topic, partition, position) for (topic, partition), position in sorted(shard.prevs.items())
+        ),
         deadlines=tuple(Deadline(*d) for d in sorted((at, key, name) for (key, name), at in shard.deadlines.items())),
         entities=tuple(Entity(key, entity_codec.encode(entity)) for key, entity in shard.entities.items()),
         shared=None if processor.shared_codec is None else processor.shared_codec.encode(shard.shared),
@@ -55,7 +57,9 @@ def encode_shard(shard: Shard) -> bytes:
     return _MAGIC + hashlib.sha256(body).digest() + body
 
 
-def decode_shard(data: bytes, processor: Processor, decode: Callable[[bytes], Any], dead_letters: Topic = DEAD_LETTERS) -> Shard:
+def decode_shard(
+    data: bytes, processor: Processor, decode: Callable[[bytes], Any], dead_letters: Topic = DEAD_LETTERS
+) -> Shard:
     """The shard that `encode_shard` wrote. Raises TornSnapshot for a damaged file, WrongSnapshot for another stage's."""
     head = len(_MAGIC) + 32
     body = data[head:]
@@ -68,7 +72,9 @@ def decode_shard(data: bytes, processor: Processor, decode: Callable[[bytes], An
     if snapshot.stage != processor.stage:
         raise WrongSnapshot(f"snapshot of stage {snapshot.stage}, wanted {processor.stage}")
     if snapshot.version not in processor.versions:
-        raise WrongSnapshot(f"snapshot of {snapshot.stage} needs rules {snapshot.version}, this code knows {processor.versions}")
+        raise WrongSnapshot(
+            f"snapshot of {snapshot.stage} needs rules {snapshot.version}, this code knows {processor.versions}"
+        )
     shard = Shard(processor, snapshot.topic, snapshot.partition, snapshot.partitions, decode, dead_letters)
     shard.offset, shard.checksum = snapshot.offset, snapshot.checksum
     shard.clock, shard.version, shard.counts = snapshot.clock, snapshot.version, Counts(**snapshot.counts)
@@ -123,7 +129,9 @@ class SnapshotStore:
         """The shard of the newest snapshot that is whole, or None if there is none."""
         folder = self._folder(processor.stage, topic, partition)
         for offset in reversed(self.offsets(processor.stage, topic, partition)):
-            with FileSystems.open(posixpath.join(folder, f"{offset:020d}.snapshot"), compression_type="uncompressed") as file:
+            with FileSystems.open(
+                posixpath.join(folder, f"{offset:020d}.snapshot"), compression_type="uncompressed"
+            ) as file:
                 data = file.read()
             try:
                 return decode_shard(data, processor, decode, dead_letters)

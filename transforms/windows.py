@@ -32,7 +32,14 @@ from apache_beam.transforms.trigger import (
     DefaultTrigger,
     TriggerFn,
 )
-from apache_beam.transforms.window import FixedWindows, GlobalWindow, GlobalWindows, Sessions, TimestampedValue, WindowFn
+from apache_beam.transforms.window import (
+    FixedWindows,
+    GlobalWindow,
+    GlobalWindows,
+    Sessions,
+    TimestampedValue,
+    WindowFn,
+)
 from apache_beam.utils.timestamp import Duration, Timestamp
 from apache_beam.utils.windowed_value import PaneInfoTiming, WindowedValue
 
@@ -208,9 +215,7 @@ class AggregateByWindow(beam.PTransform):
         if chunks.is_bounded:
             merge = _MergeBatches(window, aggregate)
             results = (
-                made.partials
-                | "Group" >> beam.GroupByKey()
-                | "Merge" >> beam.ParDo(merge).with_output_types(WindowRow)
+                made.partials | "Group" >> beam.GroupByKey() | "Merge" >> beam.ParDo(merge).with_output_types(WindowRow)
             )
         else:
             results = (
@@ -219,7 +224,9 @@ class AggregateByWindow(beam.PTransform):
                 >> beam.WindowInto(
                     _window_fn(window),
                     trigger=_trigger(self._early),
-                    accumulation_mode=AccumulationMode.ACCUMULATING if self._accumulating else AccumulationMode.DISCARDING,
+                    accumulation_mode=AccumulationMode.ACCUMULATING
+                    if self._accumulating
+                    else AccumulationMode.DISCARDING,
                     allowed_lateness=_duration(self._lateness),
                 )
                 | "Merge" >> beam.CombinePerKey(MergePartials(aggregate)).with_output_types(tuple[bytes, bytes])
@@ -317,7 +324,9 @@ class _MergeBatches(DoFn):
 
     def process(self, element: tuple[bytes, Iterable[bytes]]) -> Iterator[TimestampedValue]:
         key, aggregate = decode_plain(element[0]), self._aggregate
-        for start, end, accumulator in merge_partials(self._window, aggregate, chain.from_iterable(map(unpack_partials, element[1]))):
+        for start, end, accumulator in merge_partials(
+            self._window, aggregate, chain.from_iterable(map(unpack_partials, element[1]))
+        ):
             row = WindowRow(key, start, end, aggregate.result(aggregate.decode(accumulator)), "ON_TIME", 0)
             yield TimestampedValue(row, _last_moment(end))
 
@@ -361,4 +370,6 @@ class _MakeRows(DoFn):
         key, result = element
         end = window.end.micros // 1000
         start = window.start.micros // 1000 if self._size is None else end - self._size
-        yield WindowRow(decode_plain(key), start, end, decode_plain(result), PaneInfoTiming.to_string(pane.timing), pane.index)
+        yield WindowRow(
+            decode_plain(key), start, end, decode_plain(result), PaneInfoTiming.to_string(pane.timing), pane.index
+        )
