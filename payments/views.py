@@ -9,35 +9,14 @@ from typing import Any, NamedTuple
 
 from schemas.payments import AccountBalance, LedgerEntry, PaymentConfirmed, PaymentStatus
 from schemas.rails import DeadLetter
+from transforms.tables import Row, Table, columns
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 
-Row = tuple[Any, ...]
-
-
-class Table(NamedTuple):
-    """A table: columns as (name, SQL type), its primary key, and the column by which the newest row of a key wins (None: the last one written)."""
-
-    name: str
-    columns: tuple[tuple[str, str], ...]
-    key: tuple[str, ...]
-    version: str | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(name for name, _ in self.columns)
-
-
-def _columns(text: str) -> tuple[tuple[str, str], ...]:
-    """`name TYPE, name TYPE ...`"""
-    pairs = (part.split() for part in text.split(","))
-    return tuple((name, kind) for name, kind in pairs)
-
-
 JOURNAL = Table(
     "journal",
-    _columns(
+    columns(
         "account_id TEXT, version BIGINT, payment_id TEXT, leg TEXT, contra TEXT, currency TEXT, amount BIGINT, balance BIGINT, "
         "available BIGINT, pending BIGINT, contra_balance BIGINT, at_ms BIGINT, shard BIGINT, position BIGINT"
     ),
@@ -45,7 +24,7 @@ JOURNAL = Table(
 )
 ACCOUNTS = Table(
     "accounts",
-    _columns(
+    columns(
         "account_id TEXT, shard BIGINT, currency TEXT, balance BIGINT, available BIGINT, pending BIGINT, debits_posted BIGINT, "
         "credits_posted BIGINT, overdraft_limit BIGINT, daily_limit BIGINT, one_in_flight BOOLEAN, closed BOOLEAN, frozen BOOLEAN, "
         "min_balance BIGINT, max_balance BIGINT, balance_sum BIGINT, postings BIGINT, average_balance BIGINT, entries BIGINT, "
@@ -56,7 +35,7 @@ ACCOUNTS = Table(
 )
 CONTRA = Table(
     "contra",
-    _columns("name TEXT, side TEXT, shard BIGINT, currency TEXT, balance BIGINT, position BIGINT"),
+    columns("name TEXT, side TEXT, shard BIGINT, currency TEXT, balance BIGINT, position BIGINT"),
     ("name",),
     "position",
 )
@@ -64,17 +43,17 @@ _STATUS = (
     "payment_id TEXT, admitted_at BIGINT, kind TEXT, status TEXT, reason TEXT, detail TEXT, reference TEXT, currency TEXT, amount BIGINT, "
     "stage TEXT, terminal BOOLEAN, at_ms BIGINT, elapsed_ms BIGINT"
 )
-PAYMENTS = Table("payments", _columns(_STATUS + ", hop BIGINT"), ("payment_id", "admitted_at"), "hop")
+PAYMENTS = Table("payments", columns(_STATUS + ", hop BIGINT"), ("payment_id", "admitted_at"), "hop")
 ATTEMPTS = Table(
     "attempts",
-    _columns(
+    columns(
         "shard BIGINT, position BIGINT, payment_id TEXT, status TEXT, reason TEXT, original TEXT, currency TEXT, amount BIGINT, at_ms BIGINT"
     ),
     ("shard", "position"),
 )
 CONFIRMED = Table(
     "confirmed",
-    _columns(
+    columns(
         "payment_id TEXT, admitted_at BIGINT, kind TEXT, debtor_account TEXT, creditor_account TEXT, currency TEXT, amount BIGINT, "
         "reference TEXT, confirmed_at BIGINT, elapsed_ms BIGINT, hops BIGINT"
     ),
@@ -82,25 +61,25 @@ CONFIRMED = Table(
 )
 DEAD_LETTERS = Table(
     "dead_letters",
-    _columns(
+    columns(
         "id TEXT, stage TEXT, topic TEXT, shard BIGINT, position BIGINT, at_ms BIGINT, code TEXT, detail TEXT, attempt BIGINT, key BLOB, value BLOB"
     ),
     ("id",),
 )
 COUNTS = Table(
     "counts",
-    _columns(
+    columns(
         "stage TEXT, attempt BOOLEAN, kind TEXT, status TEXT, reason TEXT, currency TEXT, count BIGINT, amount BIGINT"
     ),
     ("stage", "attempt", "kind", "status", "reason", "currency"),
 )
-INCOMING = Table("incoming", _columns("shard BIGINT, records BIGINT"), ("shard",), "records")
+INCOMING = Table("incoming", columns("shard BIGINT, records BIGINT"), ("shard",), "records")
 
 FLOWS = ("admitted", "confirmed", "rejected", "departed", "arrived")
 _FLOW_COLUMNS = (
     ", ".join(f"{flow} BIGINT, {flow}_amount BIGINT" for flow in FLOWS) + ", in_flight BIGINT, in_flight_amount BIGINT"
 )
-MINUTES = Table("minutes", _columns(f"start BIGINT, currency TEXT, {_FLOW_COLUMNS}"), ("start", "currency"))
+MINUTES = Table("minutes", columns(f"start BIGINT, currency TEXT, {_FLOW_COLUMNS}"), ("start", "currency"))
 DAYS = Table("days", MINUTES.columns, ("start", "currency"))
 
 TABLES = (JOURNAL, ACCOUNTS, CONTRA, PAYMENTS, ATTEMPTS, CONFIRMED, DEAD_LETTERS, COUNTS, INCOMING, MINUTES, DAYS)
