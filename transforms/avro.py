@@ -5,7 +5,7 @@ over. So decode followed by encode gives the same bytes, and everything else is 
 """
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from transforms.errors import BadRecord
@@ -123,7 +123,7 @@ _FLOAT, _DOUBLE = struct.Struct("<f"), struct.Struct("<d")
 
 
 class _Compiler:
-    def __init__(self, types: Mapping[str, type], max_items: int) -> None:
+    def __init__(self, types: Mapping[str, type] | None, max_items: int) -> None:
         self.types, self.max_items = types, max_items
         self.lines: list[str] = []
         self.names: dict[str, Any] = {
@@ -258,6 +258,7 @@ class _Compiler:
         if s in self.named:
             full = self.named[s]
             if full["type"] == "record":
+                assert self.types is not None
                 self.names[f"T_{_safe(s)}"] = self.types[s]
                 return f"type({v}) is T_{_safe(s)}"
             return f"type({v}) is {'str' if full['type'] == 'enum' else 'bytes'}"
@@ -365,6 +366,8 @@ class _Compiler:
             out.append(f"{pad}{v} = {s.upper()}.unpack_from(b, i)[0]; i += {size}")
 
     def construct(self, s: str, fields: list[str]) -> str:
+        if self.types is None:
+            return f"({''.join(f'{field}, ' for field in fields)})"
         cls = self.types[s]
         name = f"T_{_safe(s)}"
         self.names[name] = cls
@@ -453,17 +456,53 @@ def compile_codec(
             "def encode(r):",
             *enc,
             f"    return b''.join(({', '.join(parts)},))",
-            "def decode(b, start=0):",
-            "    n = len(b); i = start; depth = 0",
-            f"    if n - start > {max_bytes}: raise BadRecord('TOO_LARGE')",
-            "    try:",
-            *dec,
-            "    except IndexError: raise BadRecord('TRUNCATED') from None",
-            "    except UnicodeDecodeError: raise BadRecord('BAD_UTF8') from None",
-            "    if i != n: raise BadRecord('TRAILING_BYTES' if i < n else 'TRUNCATED')",
-            "    return v",
+            _decoder(dec, "v", max_bytes),
             c.functions(),
         ]
     )
     exec(compile(source, f"<codec {top if isinstance(top, str) else ''}>", "exec"), c.names)
     return Codec(schema, c.names["encode"], c.names["decode"])
+
+
+def compile_projection(
+    schema: Mapping[str, Any], fields: Sequence[str], max_bytes: int = MAX_BYTES, max_items: int = MAX_ITEMS
+) -> Callable[[bytes], tuple[Any, ...]]:
+    """A function from a value (Avro without frame) to the named top-level fields, in the order asked.
+
+    It is as strict as `decode`: the whole value is checked. Records inside are plain tuples, timestamps are ms. ValueError for a schema that
+    is no record or has no such field.
+    """
+    c = _Compiler(None, max_items)
+    top = c.collect(dict(schema))
+    record = c.named.get(top) if isinstance(top, str) else None
+    if record is None or record["type"] != "record":
+        raise ValueError("a projection needs the schema of a record")
+    variables: dict[str, str] = {}
+    dec: list[str] = []
+    for field in record["fields"]:
+        variables[field["name"]] = c.fresh()
+        c.dec(field["type"], variables[field["name"]], dec, "        ")
+    for name in fields:
+        if name not in variables:
+            raise ValueError(f"{top} has no field {name}")
+    source = _decoder(dec, f"({''.join(f'{variables[name]}, ' for name in fields)})", max_bytes) + c.functions()
+    exec(compile(source, f"<projection {top}>", "exec"), c.names)
+    project: Callable[[bytes], tuple[Any, ...]] = c.names["decode"]
+    return project
+
+
+def _decoder(statements: list[str], result: str, max_bytes: int) -> str:
+    return "\n".join(
+        [
+            "def decode(b, start=0):",
+            "    n = len(b); i = start; depth = 0",
+            f"    if n - start > {max_bytes}: raise BadRecord('TOO_LARGE')",
+            "    try:",
+            *statements,
+            "    except IndexError: raise BadRecord('TRUNCATED') from None",
+            "    except UnicodeDecodeError: raise BadRecord('BAD_UTF8') from None",
+            "    if i != n: raise BadRecord('TRAILING_BYTES' if i < n else 'TRUNCATED')",
+            f"    return {result}",
+            "",
+        ]
+    )
