@@ -1,88 +1,180 @@
-"""Payment views as pure rules: what a row of each table is, and what the tables say together (P6, P7).
+"""Payment views as pure rules: the rows that one partition of the payment topics makes (P6, P7).
 
-Rows are tuples in the order of their table's columns; money is integer minor units; times are append times of the log, ms. A row can be
-computed again at any time and gives the same tuple, so upserts by key and version are idempotent.
+A view is a plain class that is given the records of its topics' partition in order and gives rows of tables of `payments.view_tables`. The
+rows depend on that partition alone and come out the same at every attempt, so upserting them by key and version is idempotent.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+from payments import topics
+from payments.view_tables import (
+    ACCOUNTS,
+    ATTEMPTS,
+    CONFIRMED,
+    CONTRA,
+    DEAD_LETTERS,
+    FLOWS,
+    INCOMING,
+    JOURNAL,
+    MINUTE_MS,
+    PAYMENTS,
+    STATUS_COUNTS,
+)
 from schemas.payments import AccountBalance, LedgerEntry, PaymentConfirmed, PaymentStatus
 from schemas.rails import DeadLetter
-from transforms.tables import Row, Table, columns
+from transforms import fold
+from transforms.tables import Row, Table
 
-MINUTE_MS = 60_000
-DAY_MS = 86_400_000
+Events = Sequence[tuple[int, Any]]
+"""(position, event) of consecutive records of one partition."""
 
-JOURNAL = Table(
-    "journal",
-    columns(
-        "account_id TEXT, version BIGINT, payment_id TEXT, leg TEXT, contra TEXT, currency TEXT, amount BIGINT, balance BIGINT, "
-        "available BIGINT, pending BIGINT, contra_balance BIGINT, at_ms BIGINT, shard BIGINT, position BIGINT"
-    ),
-    ("account_id", "version"),
-)
-ACCOUNTS = Table(
-    "accounts",
-    columns(
-        "account_id TEXT, shard BIGINT, currency TEXT, balance BIGINT, available BIGINT, pending BIGINT, debits_posted BIGINT, "
-        "credits_posted BIGINT, overdraft_limit BIGINT, daily_limit BIGINT, one_in_flight BOOLEAN, closed BOOLEAN, frozen BOOLEAN, "
-        "min_balance BIGINT, max_balance BIGINT, balance_sum BIGINT, postings BIGINT, average_balance BIGINT, entries BIGINT, "
-        "posted BIGINT, journal_balance BIGINT, last_payment_id TEXT, last_payment_at BIGINT, revision BIGINT, as_of BIGINT"
-    ),
-    ("account_id",),
-    "revision",
-)
-CONTRA = Table(
-    "contra",
-    columns("name TEXT, side TEXT, shard BIGINT, currency TEXT, balance BIGINT, position BIGINT"),
-    ("name",),
-    "position",
-)
-_STATUS = (
-    "payment_id TEXT, admitted_at BIGINT, kind TEXT, status TEXT, reason TEXT, detail TEXT, reference TEXT, currency TEXT, amount BIGINT, "
-    "stage TEXT, terminal BOOLEAN, at_ms BIGINT, elapsed_ms BIGINT"
-)
-PAYMENTS = Table("payments", columns(_STATUS + ", hop BIGINT"), ("payment_id", "admitted_at"), "hop")
-ATTEMPTS = Table(
-    "attempts",
-    columns(
-        "shard BIGINT, position BIGINT, payment_id TEXT, status TEXT, reason TEXT, original TEXT, currency TEXT, amount BIGINT, at_ms BIGINT"
-    ),
-    ("shard", "position"),
-)
-CONFIRMED = Table(
-    "confirmed",
-    columns(
-        "payment_id TEXT, admitted_at BIGINT, kind TEXT, debtor_account TEXT, creditor_account TEXT, currency TEXT, amount BIGINT, "
-        "reference TEXT, confirmed_at BIGINT, elapsed_ms BIGINT, hops BIGINT"
-    ),
-    ("payment_id", "admitted_at"),
-)
-DEAD_LETTERS = Table(
-    "dead_letters",
-    columns(
-        "id TEXT, stage TEXT, topic TEXT, shard BIGINT, position BIGINT, at_ms BIGINT, code TEXT, detail TEXT, attempt BIGINT, key BLOB, value BLOB"
-    ),
-    ("id",),
-)
-COUNTS = Table(
-    "counts",
-    columns(
-        "stage TEXT, attempt BOOLEAN, kind TEXT, status TEXT, reason TEXT, currency TEXT, count BIGINT, amount BIGINT"
-    ),
-    ("stage", "attempt", "kind", "status", "reason", "currency"),
-)
-INCOMING = Table("incoming", columns("shard BIGINT, records BIGINT"), ("shard",), "records")
+Rows = tuple[Table, list[Row]]
 
-FLOWS = ("admitted", "confirmed", "rejected", "departed", "arrived")
-_FLOW_COLUMNS = (
-    ", ".join(f"{flow} BIGINT, {flow}_amount BIGINT" for flow in FLOWS) + ", in_flight BIGINT, in_flight_amount BIGINT"
-)
-MINUTES = Table("minutes", columns(f"start BIGINT, currency TEXT, {_FLOW_COLUMNS}"), ("start", "currency"))
-DAYS = Table("days", MINUTES.columns, ("start", "currency"))
 
-TABLES = (JOURNAL, ACCOUNTS, CONTRA, PAYMENTS, ATTEMPTS, CONFIRMED, DEAD_LETTERS, COUNTS, INCOMING, MINUTES, DAYS)
+class View:
+    """Base of the views of one partition. `add` gives the rows that are ready, `finish` the rest; the topics are read one after another."""
+
+    topics: tuple[str, ...]
+
+    def __init__(self, shard: int) -> None:
+        self.shard = shard
+
+    def add(self, topic: str, events: Events) -> Iterator[Rows]:
+        raise NotImplementedError
+
+    def finish(self) -> Iterator[Rows]:
+        return iter(())
+
+
+class AccountView(View):
+    """Accounts: the journal line by line, each account's state and statistics, contra accounts, and money that departed and arrived."""
+
+    topics = (topics.JOURNAL.name, topics.BALANCES.name)
+
+    def __init__(self, shard: int) -> None:
+        super().__init__(shard)
+        self._journals: dict[str, Statistics] = {}
+        self._states: dict[str, AccountBalance] = {}
+        self._contra: dict[str, Row] = {}
+        self._flows = Flows(shard, topics.JOURNAL.name)
+
+    def add(self, topic: str, events: Events) -> Iterator[Rows]:
+        if topic == topics.BALANCES.name:
+            for _, state in events:
+                held = self._states.get(state.account_id)
+                if held is None or held.revision < state.revision:
+                    self._states[state.account_id] = state
+            return
+        shard = self.shard
+        yield JOURNAL, [journal_row(shard, position, entry) for position, entry in events]
+        for position, entry in events:
+            statistics = self._journals.get(entry.account_id)
+            if statistics is None:
+                statistics = self._journals[entry.account_id] = Statistics()
+            statistics.add(entry)
+            contra = entry.contra
+            if contra is not None:
+                side = contra[1:].split("/", 1)[0]
+                self._contra[contra] = contra, side, shard, entry.amount.currency, entry.contra_balance, position
+                if side == "transit":
+                    flow = "departed" if entry.leg in ("DEBIT", "CAPTURE") else "arrived"
+                    self._flows.add(position, flow, entry.amount.currency, entry.at, entry.amount.minor)
+
+    def finish(self) -> Iterator[Rows]:
+        states, journals = self._states, self._journals
+        accounts = sorted(journals.keys() | states.keys())
+        yield ACCOUNTS, [account_row(a, self.shard, states.get(a), journals.get(a)) for a in accounts]
+        yield CONTRA, [row for _, row in sorted(self._contra.items())]
+        yield self._flows.rows()
+
+
+class StatusView(View):
+    """Payments: each one's own state, the repeated attempts at an id, how often each status was said, and what was admitted and rejected.
+
+    A payment's own state is the status of its highest hop, whatever the order of arrival.
+    """
+
+    topics = (topics.STATUS.name,)
+
+    def __init__(self, shard: int) -> None:
+        super().__init__(shard)
+        self._payments: dict[tuple[str, int], Row] = {}
+        self._counts: dict[tuple[str, bool, str, str, str, str], tuple[int, int, int]] = {}
+        self._flows = Flows(shard, topics.STATUS.name)
+
+    def add(self, topic: str, events: Events) -> Iterator[Rows]:
+        attempts = []
+        for position, status in events:
+            if not isinstance(status, PaymentStatus):  # a tick
+                continue
+            minor, currency = status.amount
+            key = (status.stage, status.attempt, status.kind, status.status, status.reason or "", currency)
+            count, amount, _ = self._counts.get(key, (0, 0, 0))
+            self._counts[key] = count + 1, amount + minor, position
+            if status.attempt:
+                attempts.append(attempt_row(self.shard, position, status))
+                continue
+            row = payment_row(status)
+            held = self._payments.get(row[:2])
+            if held is None or row[-1] > held[-1]:
+                self._payments[row[:2]] = row
+            if status.status in ("ACTC", "RJCT"):
+                flow = "admitted" if status.status == "ACTC" else "rejected"
+                self._flows.add(position, flow, currency, status.at, minor)
+        yield ATTEMPTS, attempts
+
+    def finish(self) -> Iterator[Rows]:
+        yield PAYMENTS, [row for _, row in sorted(self._payments.items())]
+        yield STATUS_COUNTS, [(self.shard, *key, *counted) for key, counted in sorted(self._counts.items())]
+        yield self._flows.rows()
+
+
+class ConfirmedView(View):
+    """Confirmed payments, line by line, and their money."""
+
+    topics = (topics.CONFIRMED.name,)
+
+    def __init__(self, shard: int) -> None:
+        super().__init__(shard)
+        self._flows = Flows(shard, topics.CONFIRMED.name)
+
+    def add(self, topic: str, events: Events) -> Iterator[Rows]:
+        yield CONFIRMED, [confirmed_row(payment) for _, payment in events]
+        for position, payment in events:
+            self._flows.add(position, "confirmed", payment.amount.currency, payment.confirmed_at, payment.amount.minor)
+
+    def finish(self) -> Iterator[Rows]:
+        yield self._flows.rows()
+
+
+class DeadLetterView(View):
+    """Dead letters, line by line."""
+
+    topics = (fold.DEAD_LETTERS.name,)
+
+    def add(self, topic: str, events: Events) -> Iterator[Rows]:
+        yield DEAD_LETTERS, [dead_letter_row(letter) for _, letter in events]
+
+
+class IncomingView(View):
+    """How many records clients have sent. It does not look into them, for anything may stand there."""
+
+    topics = (topics.INCOMING.name,)
+
+    def __init__(self, shard: int) -> None:
+        super().__init__(shard)
+        self._records = 0
+
+    def add(self, topic: str, events: Events) -> Iterator[Rows]:
+        self._records += len(events)
+        return iter(())
+
+    def finish(self) -> Iterator[Rows]:
+        yield INCOMING, [(self.shard, self._records)]
+
+
+VIEWS: tuple[type[View], ...] = (AccountView, StatusView, ConfirmedView, DeadLetterView, IncomingView)
 
 
 # --- rows of single records ---
@@ -144,180 +236,60 @@ def dead_letter_row(letter: DeadLetter) -> Row:
     )
 
 
-def newest_payments(statuses: Iterable[PaymentStatus]) -> list[Row]:
-    """The payments' own states: of each (payment, admission) the status of the highest hop, whatever the order of arrival."""
-    best: dict[tuple[str, int], Row] = {}
-    for status in statuses:
-        if not status.attempt:
-            row = payment_row(status)
-            held = best.get(row[:2])
-            if held is None or row[-1] > held[-1]:
-                best[row[:2]] = row
-    return list(best.values())
+# --- money per minute ---
 
 
-# --- sums: each is a dict of partial results that can be added up in any order ---
+class Flows:
+    """Money that flows per minute and currency, in one partition of a topic."""
 
-CountKey = tuple[str, bool, str, str, str, str]
-Pair = tuple[int, int]
+    def __init__(self, shard: int, topic: str) -> None:
+        self._shard, self._topic = shard, topic
+        self._sums: dict[tuple[int, str, str], tuple[int, int, int]] = {}
 
+    def add(self, position: int, flow: str, currency: str, at: int, minor: int) -> None:
+        key = at - at % MINUTE_MS, currency, flow
+        count, amount, _ = self._sums.get(key, (0, 0, 0))
+        self._sums[key] = count + 1, amount + minor, position
 
-def add_pairs(pairs: Iterable[Pair]) -> Pair:
-    """(count, amount) summed up."""
-    count = amount = 0
-    for n, minor in pairs:
-        count += n
-        amount += minor
-    return count, amount
-
-
-def count_statuses(statuses: Iterable[PaymentStatus]) -> dict[CountKey, Pair]:
-    """How often each kind of status was said, and of how much money: (stage, attempt, kind, status, reason, currency) → (count, amount)."""
-    counts: dict[CountKey, Pair] = {}
-    for s in statuses:
-        key = (s.stage, s.attempt, s.kind, s.status, s.reason or "", s.amount.currency)
-        count, amount = counts.get(key, (0, 0))
-        counts[key] = count + 1, amount + s.amount.minor
-    return counts
-
-
-class Flow(NamedTuple):
-    """Something that happened to money: one of FLOWS, in a currency, at a time, minor units."""
-
-    flow: str
-    currency: str
-    at: int
-    minor: int
-
-
-def status_flows(statuses: Iterable[PaymentStatus]) -> list[Flow]:
-    """admitted: said ACTC by admission. rejected: said RJCT of the payment itself, at admission or after it."""
-    names = {"ACTC": "admitted", "RJCT": "rejected"}
-    return [
-        Flow(names[s.status], s.amount.currency, s.at, s.amount.minor)
-        for s in statuses
-        if s.status in names and not s.attempt
-    ]
-
-
-def confirmed_flows(payments: Iterable[PaymentConfirmed]) -> list[Flow]:
-    return [Flow("confirmed", p.amount.currency, p.confirmed_at, p.amount.minor) for p in payments]
-
-
-def journal_flows(entries: Iterable[LedgerEntry]) -> list[Flow]:
-    """departed: left its debtor for the way to a creditor (contra account in transit). arrived: at the creditor, or unwound to the debtor."""
-    flows = []
-    for e in entries:
-        if e.contra is not None and e.contra.startswith("~transit/"):
-            flow = "departed" if e.leg in ("DEBIT", "CAPTURE") else "arrived"
-            flows.append(Flow(flow, e.amount.currency, e.at, e.amount.minor))
-    return flows
-
-
-FlowKey = tuple[str, int, str]
-
-
-def sum_flows(flows: Iterable[Flow], window_ms: int) -> dict[FlowKey, Pair]:
-    """Flows per window: (currency, start of the window, flow) → (count, amount). A window holds start <= at < start + window_ms."""
-    sums: dict[FlowKey, Pair] = {}
-    for flow, currency, at, minor in flows:
-        key = currency, at - at % window_ms, flow
-        count, amount = sums.get(key, (0, 0))
-        sums[key] = count + 1, amount + minor
-    return sums
-
-
-def flow_rows(currency: str, sums: Iterable[tuple[int, str, int, int]]) -> list[Row]:
-    """Rows of MINUTES or DAYS of one currency, from all its (start, flow, count, amount), each (start, flow) once.
-
-    In flight at the end of a window = all that departed up to then − all that arrived: the sum of the in-transit accounts of all shards
-    at that cut by the log's clock. A window in which nothing happened has no row: what was in flight before it still is.
-    """
-    windows: dict[int, dict[str, Pair]] = {}
-    for start, flow, count, amount in sums:
-        windows.setdefault(start, {})[flow] = count, amount
-    rows: list[Row] = []
-    in_flight = in_flight_amount = 0
-    for start, found in sorted(windows.items()):
-        pairs = [found.get(flow, (0, 0)) for flow in FLOWS]
-        departed, arrived = found.get("departed", (0, 0)), found.get("arrived", (0, 0))
-        in_flight += departed[0] - arrived[0]
-        in_flight_amount += departed[1] - arrived[1]
-        rows.append((start, currency, *(n for pair in pairs for n in pair), in_flight, in_flight_amount))
-    return rows
+    def rows(self) -> Rows:
+        return FLOWS, [(self._shard, self._topic, *key, *sums) for key, sums in sorted(self._sums.items())]
 
 
 # --- accounts ---
 
 
-class Summary(NamedTuple):
-    """What a part of an account's journal says. Statistics are over its postings: entries that change the balance, so not holds and releases.
-
-    postings, total: number and sum of the balances after each posting; entries: lines, holds and releases too; posted: sum of the signed
-    amounts; version .. at: of the newest line.
-    """
-
-    postings: int
-    lowest: int
-    highest: int
-    total: int
-    entries: int
-    posted: int
-    version: int
-    balance: int
-    available: int
-    pending: int
-    payment_id: str
-    at: int
-    currency: str
-    shard: int
-
-
 _SIGN = {"CREDIT": 1, "UNWIND": 1, "DEBIT": -1, "CAPTURE": -1}
 
 
-def summarize(shard: int, entries: Iterable[LedgerEntry]) -> dict[str, Summary]:
-    """Summaries of the accounts in a run of journal entries, which are in order per account."""
-    sums: dict[str, list[int]] = {}
-    newest: dict[str, LedgerEntry] = {}
-    for entry in entries:
-        account, sign, balance = entry.account_id, _SIGN.get(entry.leg), entry.balance
-        held = sums.get(account)
-        if held is None:
-            held = sums[account] = [0, balance, balance, 0, 0, 0]
-        newest[account] = entry
-        held[4] += 1
-        if sign is not None:
-            if held[0] == 0:
-                held[1] = held[2] = balance
-            elif balance < held[1]:
-                held[1] = balance
-            elif balance > held[2]:
-                held[2] = balance
-            held[0] += 1
-            held[3] += balance
-            held[5] += sign * entry.amount.minor
-    return {
-        account: Summary(
-            *sums[account],
-            *(e.version, e.balance, e.available, e.pending, e.payment_id, e.at, e.amount.currency, shard),
-        )
-        for account, e in newest.items()
-    }
+class Statistics:
+    """What an account's journal says. They are over its postings: entries that change the balance, so not holds and releases.
 
+    postings, total: number and sum of the balances after each posting; lowest, highest: of these; entries: lines, holds and releases
+    too; posted: sum of the signed amounts; newest: the last line.
+    """
 
-def merge_summaries(parts: Sequence[Summary]) -> Summary:
-    """One summary of several parts of one account's journal, in any order; there must be at least one."""
-    newest = max(parts, key=lambda part: part.version)
-    posted = [part for part in parts if part.postings]
-    return newest._replace(
-        postings=sum(part.postings for part in posted),
-        lowest=min((part.lowest for part in posted), default=newest.lowest),
-        highest=max((part.highest for part in posted), default=newest.highest),
-        total=sum(part.total for part in posted),
-        entries=sum(part.entries for part in parts),
-        posted=sum(part.posted for part in posted),
-    )
+    __slots__ = ("entries", "highest", "lowest", "newest", "posted", "postings", "total")
+
+    def __init__(self) -> None:
+        self.postings = self.total = self.entries = self.posted = 0
+        self.lowest: int | None = None
+        self.highest: int | None = None
+        self.newest: LedgerEntry
+
+    def add(self, entry: LedgerEntry) -> None:
+        self.newest = entry
+        self.entries += 1
+        sign = _SIGN.get(entry.leg)
+        if sign is None:
+            return
+        balance = entry.balance
+        if self.lowest is None or balance < self.lowest:
+            self.lowest = balance
+        if self.highest is None or balance > self.highest:
+            self.highest = balance
+        self.postings += 1
+        self.total += balance
+        self.posted += sign * entry.amount.minor
 
 
 def average(total: int, count: int) -> int | None:
@@ -328,26 +300,25 @@ def average(total: int, count: int) -> int | None:
     return quotient + (2 * rest > count or (2 * rest == count and quotient % 2 == 1))
 
 
-def account_row(account_id: str, shard: int, state: AccountBalance | None, journal: Summary | None) -> Row:
+def account_row(account_id: str, shard: int, state: AccountBalance | None, journal: Statistics | None) -> Row:
     """An account, of its newest published state and of its whole journal; one of them may be missing (no entry yet; not published yet)."""
-    some = journal is not None and journal.postings > 0
-    assert state is not None or journal is not None
-    if state is None:
-        assert journal is not None
-        held = (
-            journal.currency,
-            journal.balance,
-            journal.available,
-            journal.pending,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-        )
+    held: Row
+    said: Row
+    if journal is None:
+        said, as_of = (None, None, 0, 0, None, 0, 0, 0, None, None), 0
     else:
+        newest, as_of = journal.newest, journal.newest.at
+        said = (
+            *(
+                journal.lowest,
+                journal.highest,
+                journal.total,
+                journal.postings,
+                average(journal.total, journal.postings),
+            ),
+            *(journal.entries, journal.posted, newest.balance, newest.payment_id, newest.at),
+        )
+    if state is not None:
         held = (
             *(
                 state.currency,
@@ -359,87 +330,7 @@ def account_row(account_id: str, shard: int, state: AccountBalance | None, journ
             ),
             *(state.overdraft_limit, state.daily_limit, state.one_in_flight, state.closed, state.frozen),
         )
-    if journal is None:
-        said: Row = (None, None, 0, 0, None, 0, 0, 0, None, None)
-    else:
-        said = (
-            *((journal.lowest, journal.highest) if some else (None, None)),
-            *(
-                journal.total,
-                journal.postings,
-                average(journal.total, journal.postings),
-                journal.entries,
-                journal.posted,
-            ),
-            *(journal.balance, journal.payment_id, journal.at),
-        )
-    revision, as_of = (0, journal.at if journal else 0) if state is None else (state.revision, state.as_of)
-    return account_id, shard, *held, *said, revision, as_of
-
-
-def contra_rows(shard: int, entries: Iterable[tuple[int, LedgerEntry]]) -> list[Row]:
-    """The newest balance of each contra account among (position, entry) pairs of one partition, in order."""
-    newest: dict[str, Row] = {}
-    for position, entry in entries:
-        if entry.contra is not None:
-            side = entry.contra[1:].split("/", 1)[0]
-            newest[entry.contra] = entry.contra, side, shard, entry.amount.currency, entry.contra_balance, position
-    return list(newest.values())
-
-
-# --- what the tables say together, in SQL that both DuckDB and SQLite know ---
-
-TRIAL_BALANCE = """
-SELECT currency, shard, SUM(accounts) AS accounts, SUM(in_transit) AS in_transit, SUM(outside) AS outside,
-       SUM(accounts) + SUM(in_transit) + SUM(outside) AS total
-FROM (
-    SELECT currency, shard, COALESCE(journal_balance, 0) AS accounts, 0 AS in_transit, 0 AS outside FROM accounts
-    UNION ALL
-    SELECT currency, shard, 0, CASE WHEN side = 'transit' THEN balance ELSE 0 END, CASE WHEN side = 'outside' THEN balance ELSE 0 END
-    FROM contra
-) AS postings
-GROUP BY currency, shard
-"""
-"""Per currency and partition: accounts + in transit + outside = 0, the accounts by their own side of each pair and the others by theirs."""
-
-BOOKS = """
-SELECT
-    (SELECT COALESCE(SUM(records), 0) FROM incoming) AS incoming,
-    (SELECT COALESCE(SUM(count), 0) FROM counts WHERE stage = 'payments.admission' AND NOT attempt AND status = 'ACTC') AS admitted,
-    (SELECT COALESCE(SUM(count), 0) FROM counts WHERE stage = 'payments.admission' AND NOT attempt AND status = 'RJCT')
-        AS rejected_at_admission,
-    (SELECT COUNT(*) FROM attempts) AS duplicates,
-    (SELECT COUNT(*) FROM dead_letters WHERE stage = 'payments.admission') AS dead_letters,
-    (SELECT COUNT(*) FROM payments WHERE status = 'ACCC') AS confirmed,
-    (SELECT COUNT(*) FROM payments WHERE status = 'RJCT' AND stage <> 'payments.admission') AS rejected_after_admission,
-    (SELECT COUNT(*) FROM payments WHERE status = 'CANC') AS cancelled,
-    (SELECT COUNT(*) FROM payments WHERE status = 'PDNG') AS open_holds,
-    (SELECT COUNT(*) FROM payments WHERE status IN ('RCVD', 'ACTC', 'ACSP')) AS in_flight
-"""
-"""One row; the two equations are `book_equations`."""
-
-DERIVED = {"trial_balance": TRIAL_BALANCE, "books": BOOKS}
-"""SQL views by name."""
-
-
-class Equation(NamedTuple):
-    """left = the sum of the parts."""
-
-    left: str
-    parts: tuple[str, ...]
-
-    def holds(self, books: dict[str, int]) -> bool:
-        return books[self.left] == sum(books[part] for part in self.parts)
-
-
-BOOK_EQUATIONS = (
-    Equation("incoming", ("admitted", "rejected_at_admission", "duplicates", "dead_letters")),
-    Equation("admitted", ("confirmed", "rejected_after_admission", "cancelled", "open_holds", "in_flight")),
-)
-"""The two equations of docs/pipelines/payments.md. The first is between topics, the second between the statuses said and the states reached."""
-
-BALANCE_AT = """
-SELECT version, balance, available, pending, currency, at_ms, payment_id FROM journal
-WHERE account_id = ? AND at_ms <= ? ORDER BY version DESC LIMIT 1
-"""
-"""Parameters: account, time (ms). The account's last journal entry up to that time, if there is one."""
+        return account_id, shard, *held, *said, state.revision, state.as_of
+    assert journal is not None  # one of them is there
+    held = (newest.amount.currency, newest.balance, newest.available, newest.pending, *(None,) * 7)
+    return account_id, shard, *held, *said, 0, as_of

@@ -113,6 +113,14 @@ def parse_options(argv: Sequence[str], cls: type[_Options]) -> _Options:
     return cls(list(argv))
 
 
+def check_range(options: JobOptions, **least: int) -> None:
+    """Numeric flags are at least what is given: `check_range(options, hop_ms=0)`; UsageError names the one that is not."""
+    for name, smallest in least.items():
+        value = getattr(options, name)
+        if value < smallest:
+            raise UsageError(f"must be at least {smallest}, got {value}", f"--{name}")
+
+
 def _is_beams(cls: type[PipelineOptions]) -> bool:
     return cls.__module__.startswith("apache_beam.")
 

@@ -13,17 +13,23 @@ import apache_beam as beam
 from payments import topics
 from payments.accounts import AccountProcessor
 from payments.admission import DAY_MS, Admission
+from payments.intake import ACCOUNT_EVENTS, client_key, client_time
 from payments.watchdog import Watchdog
-from pipelines.common import JobOptions
+from pipelines.common import JobOptions, check_range, main, parse_options
+from pipelines.engine import run_job
+from pipelines.files import check_inputs, publish_folder
 from pipelines.registry import REGISTRY
-from schemas.payments import AccountClosed, AccountFrozen, AccountLimited, AccountOpened
 from schemas.rails import Record, Rule
+from transforms.chunks import CHUNK_RECORDS
 from transforms.in_memory import RunInMemory
+from transforms.lines import WriteLines
 from transforms.loop import Loop, Stage
+from transforms.record_files import ReadRecords
 
 MAX_TICKS = 5_000  # per partition, when the interval is chosen automatically
-_ADMIN = frozenset(REGISTRY.frame(event) for event in (AccountOpened, AccountLimited, AccountFrozen, AccountClosed))
-_RULE = REGISTRY.frame(Rule)
+_ACCOUNT_FRAMES = frozenset(map(REGISTRY.frame, ACCOUNT_EVENTS))
+_RULE_FRAME = REGISTRY.frame(Rule)
+_EVERY_PARTITION = [(topics.INFLIGHT.name, partition) for partition in range(topics.INFLIGHT.partitions)]
 
 
 class PaymentsOptions(JobOptions):
@@ -34,21 +40,19 @@ class PaymentsOptions(JobOptions):
         parser.add_argument("--input", required=True, help="raw payments: files, folders or globs, separated by commas")
         parser.add_argument("--output", required=True, help="folder for the topics and the summary; replaced whole")
         parser.add_argument("--hop_ms", type=int, default=5, help="log time that each hop takes, ms")
-        parser.add_argument(
-            "--tick_ms", type=int, default=0, help="interval of ticks, ms; 0: one second, more for long inputs"
-        )
+        parser.add_argument("--tick_ms", type=int, default=0, help="interval of ticks, ms; 0: one second, more for long inputs")
         parser.add_argument("--ttl_ms", type=int, default=DAY_MS, help="how long payment ids are remembered, ms")
         parser.add_argument("--sla_ms", type=int, default=10_000, help="a payment still open after this is overdue, ms")
-        parser.add_argument("--chunk_records", type=int, default=1000, help="records of an input chunk")
+        parser.add_argument("--chunk_records", type=int, default=CHUNK_RECORDS, help="records of an input chunk")
 
 
-def targets(record: Record) -> Iterable[tuple[str, int]]:
-    """Where a raw record is appended: account changes and rules on payments.inflight, all else on payments.incoming."""
+def entry(record: Record) -> Iterable[tuple[str, int]]:
+    """Where a client's record is appended: account changes and rules on payments.inflight, all else on payments.incoming."""
     frame = record.value[:5] if record.value else b""
-    if frame == _RULE:
-        return [(topics.INFLIGHT.name, partition) for partition in range(topics.INFLIGHT.partitions)]
-    topic = topics.INFLIGHT if frame in _ADMIN else topics.INCOMING
-    return [(topic.name, topic.partition_of(record.key))]
+    if frame == _RULE_FRAME:
+        return _EVERY_PARTITION
+    topic = topics.INFLIGHT if frame in _ACCOUNT_FRAMES else topics.INCOMING
+    return ((topic.name, topic.partition_of(record.key)),)
 
 
 def stages(ttl_ms: int = DAY_MS, sla_ms: int = 10_000) -> list[Stage]:
@@ -66,15 +70,28 @@ def loop_maker(options: PaymentsOptions) -> Callable[[int], Loop]:
 
     def make_loop(span_ms: int) -> Loop:
         every = tick_ms or max(1000, span_ms // MAX_TICKS)
-        return Loop(stages(ttl_ms, sla_ms), REGISTRY, targets, [topics.INFLIGHT, topics.STATUS], hop_ms, every)
+        return Loop(stages(ttl_ms, sla_ms), REGISTRY, entry, [topics.INFLIGHT, topics.STATUS], hop_ms, every)
 
     return make_loop
 
 
-def build_pipeline(p: beam.Pipeline, options: PaymentsOptions, inputs: list[str], folder: Path) -> beam.PCollection:
-    return (
+def build_pipeline(p: beam.Pipeline, options: PaymentsOptions, inputs: list[str], folder: Path) -> None:
+    """`inputs` are raw records; `folder` gets `topics/` and `shards.jsonl`, one line per shard."""
+    _ = (
         p
-        | "ReadInputs" >> ReadRawRecords(inputs, options.chunk_records)
+        | "ReadInputs" >> ReadRecords(inputs, REGISTRY, client_time, client_key, options.chunk_records)
         | "RunPayments" >> RunInMemory(loop_maker(options), topics.ALL, str(folder / "topics"))
-        | "WriteSummary" >> WriteLines(str(folder / "shards.jsonl"))
+        | "WriteShards" >> WriteLines(str(folder / "shards.jsonl"))
     )
+
+
+def run(argv: list[str]) -> None:
+    options = parse_options(argv, PaymentsOptions)
+    check_range(options, hop_ms=0, tick_ms=0, ttl_ms=1, sla_ms=1, chunk_records=1)
+    inputs = check_inputs(options.input)
+    with publish_folder(options.output) as folder:
+        run_job(options, lambda p: build_pipeline(p, options, inputs, folder))
+
+
+if __name__ == "__main__":
+    main(run)
