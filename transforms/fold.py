@@ -6,15 +6,13 @@ partition in offset order and carries away what it gives back. The numbers in co
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush, heapreplace
 from typing import Any, ClassVar, NamedTuple
 from zlib import crc32
 
 from schemas.rails import DeadLetter, Origin, Position, Record, Rule, Source, Tick, Version
 from transforms.errors import BadRecord
 from transforms.murmur2 import partition_of
-
-MAX_INDEX = 2**31 - 1
 
 
 class ContractError(Exception):
@@ -27,6 +25,10 @@ class Gap(ContractError):
 
 class MissingRecord(ContractError):
     """A writer's output never arrived: `prev` names one that the reader has not seen (6)."""
+
+
+class ForkedWriter(ContractError):
+    """A writer's output names a `prev` older than what was seen of it: two histories of one shard (6)."""
 
 
 class UnknownVersion(ContractError):
@@ -66,27 +68,21 @@ class Output(NamedTuple):
 
     topic: str
     partition: int
-    key: bytes
+    key: bytes | None
     event: Any
     origin: Origin | None
     version: int | None = None
 
 
+@dataclass(slots=True)
 class Counts:
     """Where the records of a shard went; together they are its offset (invariant 3)."""
 
-    __slots__ = ("applied", "dead_lettered", "duplicate", "late", "ticks")
-
-    def __init__(
-        self, applied: int = 0, dead_lettered: int = 0, duplicate: int = 0, late: int = 0, ticks: int = 0
-    ) -> None:
-        self.applied, self.dead_lettered, self.duplicate, self.late, self.ticks = (
-            applied,
-            dead_lettered,
-            duplicate,
-            late,
-            ticks,
-        )
+    applied: int = 0
+    dead_lettered: int = 0
+    duplicate: int = 0
+    late: int = 0
+    ticks: int = 0
 
     def as_dict(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -95,15 +91,14 @@ class Counts:
 class Processor:
     """Base of all processors: a plain class whose methods are pure functions of their arguments and of the state they are given.
 
-    `on_event` gets the entity of the event's key (None if there is none) and returns the entity as it is afterwards (None forgets it).
-    It raises `BadRecord` for a record that it cannot accept, before it emits or changes anything; any other exception stops the shard.
+    `on_event` gets the entity of the event's key (None if there is none) and returns the entity as it is afterwards; None forgets it, with
+    its deadlines. It raises `BadRecord` for a record that it cannot accept, before it emits or changes anything; any other exception stops
+    the shard.
     """
 
     stage: ClassVar[str]  # a constant for ever: it is part of the identity of every output
     reads: ClassVar[tuple[type, ...]]  # event types of its topic; others are dead letters
-    versions: ClassVar[tuple[int, ...]] = (
-        1,
-    )  # rules that this code knows, the first being the one before any Version record
+    versions: ClassVar[tuple[int, ...]] = (1,)  # rules that this code knows; the first is in force before any Version
     from_clients: ClassVar[bool] = False  # clients may write its topic: origins there prove nothing and are ignored (6)
     entity_codec: Any = None  # encodes an entity for snapshots
     shared_codec: Any = None  # encodes what `new_shared` makes
@@ -117,9 +112,13 @@ class Processor:
 
     def on_broadcast(self, event: Any, context: "Context") -> None:
         """An event without key that stands on every partition, such as a Rule."""
+        raise BadRecord("NO_KEY", "the event names no entity, and the stage takes no broadcasts")
 
     def on_deadline(self, key: str, entity: Any, deadline: str, context: "Context") -> Any:
-        """`deadline` is the name it was set by. Returns the entity as `on_event` does. Must not raise BadRecord."""
+        """`deadline` is the name it was set by. Returns the entity as `on_event` does. Must not raise BadRecord.
+
+        `context.at`, `offset` and `value` are those of the record that moved the clock.
+        """
         raise NotImplementedError
 
     def new_shared(self) -> Any:
@@ -148,7 +147,7 @@ class Context:
         self._shard = shard
         self._outputs: list[Output] = []
         self._index = 0
-        self._key = ""
+        self._key: str | None = None
         self._counted = ""
         self.shared = shard.shared
         self.clock = shard.clock  # ms: largest append time of the partition so far (2)
@@ -172,7 +171,7 @@ class Context:
         raw = key.encode()
         self._emit(topic.name, partition_of(raw, topic.partitions), raw, event)
 
-    def _emit(self, topic: str, partition: int, key: bytes, event: Any) -> None:
+    def _emit(self, topic: str, partition: int, key: bytes | None, event: Any) -> None:
         prevs, target, index = self._shard.prevs, (topic, partition), self._index
         origin = _new(Origin, (self._shard.source, self.offset, index, prevs.get(target)))
         prevs[target] = _new(Position, (self.offset, index))
@@ -185,11 +184,18 @@ class Context:
         self._outputs.append(Output(topic.name, partition_of(raw, topic.partitions), raw, event, None, version))
 
     def set_deadline(self, name: str, at: int) -> None:
-        """Calls `on_deadline` for this entity when the clock reaches `at` (ms); replaces an earlier one of that name."""
+        """Calls `on_deadline` for this entity with the first record whose clock reaches `at` (ms); replaces one of that name.
+
+        One that is due already fires with the next record, or at once when a deadline sets it.
+        """
+        if self._key is None:
+            raise WrongState(f"{self.place}: a broadcast has no entity, so it cannot set a deadline")
         self._shard.set_deadline(self._key, name, at)
 
     def clear_deadline(self, name: str) -> None:
-        self._shard.deadlines.pop((self._key, name), None)
+        names = self._shard.deadlines.get(self._key or "")
+        if names is not None:
+            names.pop(name, None)
 
     def count_as_duplicate(self) -> None:
         """The record repeats another one, recognised by its id."""
@@ -201,6 +207,8 @@ class Context:
 
 
 _new = tuple.__new__  # builds the records of the hot path without a call of their own constructors
+
+_NONE: dict[str, int] = {}
 
 DEAD_LETTERS = Topic("rails.deadletters")
 
@@ -228,7 +236,7 @@ class Shard:
         self.version = processor.versions[0]
         self.entities: dict[str, Any] = {}
         self.shared = processor.new_shared()
-        self.deadlines: dict[tuple[str, str], int] = {}
+        self.deadlines: dict[str, dict[str, int]] = {}  # entity → name → when it is due
         self.marks: dict[Source, tuple[int, int]] = {}
         self.prevs: dict[tuple[str, int], Position] = {}
         self.counts = Counts()
@@ -242,20 +250,29 @@ class Shard:
         self._context = Context(self)
 
     def set_deadline(self, key: str, name: str, at: int) -> None:
-        self.deadlines[key, name] = at
-        heappush(self._heap, (at, key, name))
-
-    def restore_deadlines(self, deadlines: dict[tuple[str, str], int]) -> None:
-        self.deadlines = deadlines
-        self._heap = [(at, key, name) for (key, name), at in deadlines.items()]
-        heapify(self._heap)
+        names = self.deadlines.get(key)
+        if names is None:
+            names = self.deadlines[key] = {}
+        held = names.get(name)
+        names[name] = at
+        # The heap holds an entry at or before each deadline; one that moves later is entered anew when the old time comes.
+        if held is None or at < held:
+            heappush(self._heap, (at, key, name))
 
     @property
     def next_deadline(self) -> int | None:
-        """Time (ms) of the earliest deadline."""
-        while self._heap and self.deadlines.get(self._heap[0][1:]) != self._heap[0][0]:
-            heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        """Time (ms) of the earliest deadline; it then stands first in the heap."""
+        heap = self._heap
+        while heap:
+            at, key, name = heap[0]
+            due = self.deadlines.get(key, _NONE).get(name)
+            if due == at:
+                return at
+            if due is None or due < at:  # cleared, fired or moved before
+                heappop(heap)
+            else:
+                heapreplace(heap, (due, key, name))
+        return None
 
     def position_checksum(self) -> int:
         """Checksum of the record before `offset`, 0 at the start: tells this log from a re-created one (8)."""
@@ -279,30 +296,31 @@ class Shard:
         if offset != self.offset:
             raise Gap(f"{self._here(self.offset)}: expected this offset, got {offset}")
         context = self._context
-        context._outputs = outputs = []
+        outputs: list[Output] = []
+        context._outputs = outputs
         context._index = 0
-        context.offset, context.at = offset, at
+        context.offset, context.at, context.value = offset, at, record.value
         # Every record moves the clock, repeats too (2), and fires what is due before it is looked at (3).
         if at > self.clock:
             self.clock = context.clock = at
-            if self._heap and self._heap[0][0] <= at:
-                self._fire(context)
+        if self._heap and self._heap[0][0] <= self.clock:
+            self._fire(context)
         self._last = record
         self.offset = offset + 1
         origin = record.origin
         if origin is not None and not self.processor.from_clients and self._is_repeat(origin):
             self.counts.duplicate += 1
             return outputs
-        before = context._index
-        context.value = record.value
+        before = len(outputs)  # what deadlines gave stands, whatever becomes of the record
         context._counted = ""
         try:
             if event is None:
                 event = self._decode(record.value)
             self._apply(record, event, context)
         except BadRecord as error:
-            if len(outputs) > before or context._index > before:
-                raise WrongState(f"{self._here(offset)}: {error.code} raised after an output was emitted") from error
+            key = context._key
+            if len(outputs) > before or (key in self.deadlines and key not in self.entities):
+                raise WrongState(f"{self._here(offset)}: {error.code} raised after something was done") from error
             self.counts.dead_lettered += 1
             self._bury(record, error, context)
         return outputs
@@ -328,12 +346,13 @@ class Shard:
                     raise BadRecord("WRONG_PARTITION", "the key does not belong to this partition")
                 context._key = key
                 after = processor.on_event(key, entity, event, context)
-                if after is not entity:
-                    if after is None:
-                        del entities[key]
-                    else:
+                if after is not None:
+                    if after is not entity:
                         entities[key] = after
+                elif entity is not None or self.deadlines:
+                    self._forget(key)
             else:
+                context._key = None
                 processor.on_broadcast(event, context)
         elif kind is Tick:
             self.counts.ticks += 1
@@ -352,19 +371,26 @@ class Shard:
 
     def _fire(self, context: Context) -> None:
         """Fires what is due in (time, key, name) order until none is left (3)."""
-        heap, deadlines, entities, clock = self._heap, self.deadlines, self.entities, self.clock
-        on_deadline = self.processor.on_deadline
-        while heap and heap[0][0] <= clock:
-            at, key, name = heappop(heap)
-            if deadlines.get((key, name)) != at:
-                continue  # cleared or moved since
-            del deadlines[key, name]
-            context._key = key
-            after = on_deadline(key, entities.get(key), name, context)
+        deadlines, entities = self.deadlines, self.entities
+        while (at := self.next_deadline) is not None and at <= self.clock:
+            _, key, name = heappop(self._heap)
+            del deadlines[key][name]
+            context._key, entity = key, entities[key]
+            try:
+                after = self.processor.on_deadline(key, entity, name, context)
+            except BadRecord as error:
+                raise WrongState(f"{self._here(context.offset)}: deadline {name} raised {error.code}") from error
             if after is None:
-                entities.pop(key, None)
-            else:
+                self._forget(key)
+            elif after is not entity:
                 entities[key] = after
+
+    def _forget(self, key: str) -> None:
+        """An entity goes with its deadlines, so a deadline always finds its entity."""
+        if self.entities.pop(key, None) is not None:
+            self.deadlines.pop(key, None)
+        elif key in self.deadlines:
+            raise WrongState(f"{self._here(self.offset - 1)}: a deadline was set without an entity")
 
     def _is_repeat(self, origin: Origin) -> bool:
         """Contract line 6; the mark moves before the record is decoded, so that a dead letter is not read twice either."""
@@ -372,10 +398,11 @@ class Shard:
         mark = self.marks.get(source)
         if mark is not None and (offset, index) <= mark:
             return True
-        if prev is not None and (mark is None or prev > mark):
-            raise MissingRecord(
-                f"{self._here(self.offset - 1)}: {source.stage}/{source.topic}/{source.partition} wrote {prev[0]}.{prev[1]} "
-                f"before {offset}.{index}, but it never arrived (seen so far: {mark})"
+        if prev != mark:
+            missing = prev is not None and (mark is None or prev > mark)
+            raise (MissingRecord if missing else ForkedWriter)(
+                f"{self._here(self.offset - 1)}: {source.stage}/{source.topic}/{source.partition} wrote {offset}.{index} "
+                f"after {prev}, but the last that arrived is {mark}"
             )
         self.marks[source] = (offset, index)
         return False
@@ -412,9 +439,8 @@ class Shard:
             headers=record.headers,
         )
         key, count = record.key, self.dead_letters.partitions
-        context._emit(
-            self.dead_letters.name, partition % count if key is None else partition_of(key, count), key or b"", letter
-        )
+        target = partition % count if key is None else partition_of(key, count)
+        context._emit(self.dead_letters.name, target, key, letter)
 
     def _here(self, offset: int) -> str:
         stage, topic, partition = self.source
@@ -422,9 +448,8 @@ class Shard:
 
 
 def record_checksum(record: Record) -> int:
-    """CRC-32 over everything that makes the record what it is."""
-    at = record.at.to_bytes(8, "little", signed=True)
-    return crc32(record.value or b"", crc32(record.key or b"", crc32(at)))
+    """CRC-32 over append time, key and value."""
+    return crc32(repr((record.at, record.key, record.value)).encode())
 
 
 def fold(shard: Shard, records: Iterable[Record]) -> list[Output]:

@@ -17,7 +17,7 @@ from apache_beam.utils.timestamp import Timestamp
 from schemas.rails import Record, Tick
 from transforms.fold import Output, Shard
 from transforms.fold_bounded import Engine
-from transforms.snapshots import decode_shard, encode_shard
+from transforms.snapshots import encode_shard, restore_shard
 
 Written = tuple[str, bytes, bytes]  # (topic, key, value): what the processor wrote
 
@@ -92,10 +92,10 @@ class _FoldKey(beam.DoFn):
             yield self._written(output)
 
     def _restore(self, key: bytes, state: bytes | None) -> Shard:
-        engine = self.engine
-        if state is None:
-            return engine.shard(engine.stage.topic.partition_of(key))
-        return decode_shard(state, engine.stage.processor, engine.registry.decode, engine.stage.dead_letters)
+        shard = self.engine.shard(self.engine.stage.topic.partition_of(key))
+        if state is not None:
+            restore_shard(shard, state)
+        return shard
 
     def _written(self, output: Output) -> Written:
-        return output.topic, output.key, self.engine.registry.encode(output.event)
+        return output.topic, output.key or b"", self.engine.registry.encode(output.event)

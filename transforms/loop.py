@@ -95,7 +95,7 @@ class Loop:
         while self._pending:
             self._advance(self._pending[0][0])
             yield from self._take()
-        for due, output in sorted(self._upserts.values(), key=lambda item: (item[0], item[1].key)):
+        for due, output in sorted(self._upserts.values(), key=lambda item: (item[0], item[1].key or b"")):
             self._append_output(due, output)
         for (topic_name, number), partition in sorted(self._partitions.items()):
             self._close_chunk(topic_name, number, partition)
@@ -168,7 +168,7 @@ class Loop:
 
     def _upsert(self, due: int, output: Output) -> None:
         """Keeps the newest version per key; they are appended once, at the end (an upsert may be coalesced)."""
-        place = (output.topic, output.partition, output.key)
+        place = (output.topic, output.partition, output.key or b"")
         held = self._upserts.get(place)
         if held is None or (output.version or 0) > (held[1].version or 0):
             self._upserts[place] = (due, output)

@@ -126,7 +126,10 @@ class _FoldAgain(beam.DoFn):
                     else:
                         streams[target] = [bare]
                 else:
-                    upserts[output.topic, output.partition, output.key] = output
+                    place = (output.topic, output.partition, output.key or b"")
+                    held = upserts.get(place)
+                    if held is None or (output.version or 0) > (held.version or 0):
+                        upserts[place] = output
         for (topic, target_partition), bare_records in sorted(streams.items()):
             yield from _blocks(topic, target_partition, shard.source, bare_records, _AGAIN)
         for (topic, target_partition, key), output in sorted(upserts.items()):

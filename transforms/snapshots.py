@@ -7,8 +7,7 @@ the one before it and a longer piece of the log give the same shard.
 import hashlib
 import posixpath
 import uuid
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
 
 from apache_beam.io.filesystems import FileSystems
 
@@ -16,7 +15,7 @@ from schemas import load_schema, rails
 from schemas.rails import Deadline, Entity, Mark, Position, Snapshot, Target
 from transforms.avro import compile_codec
 from transforms.errors import BadRecord
-from transforms.fold import DEAD_LETTERS, ContractError, Counts, Processor, Shard, Topic
+from transforms.fold import ContractError, Counts, Shard
 
 _MAGIC = b"RAILS-SNAPSHOT-1"
 _MAX_BYTES = 1 << 31  # a snapshot is ours, so the bound on hostile messages does not apply
@@ -32,9 +31,11 @@ class WrongSnapshot(ContractError):
 
 
 def encode_shard(shard: Shard) -> bytes:
-    """The shard as a snapshot; equal shards give equal bytes."""
+    """The shard as a snapshot; shards that folded the same records give the same bytes, however they came by their state."""
     processor, source = shard.processor, shard.source
-    entity_codec = processor.entity_codec
+    entity_codec, shared_codec = processor.entity_codec, processor.shared_codec
+    if (shard.entities and entity_codec is None) or (shard.shared is not None and shared_codec is None):
+        raise TypeError(f"{processor.stage}: a snapshot needs an entity_codec, and a shared_codec for shared state")
     snapshot = Snapshot(
         stage=source.stage,
         topic=source.topic,
@@ -49,18 +50,25 @@ def encode_shard(shard: Shard) -> bytes:
         targets=tuple(
             Target(topic, partition, position) for (topic, partition), position in sorted(shard.prevs.items())
         ),
-        deadlines=tuple(Deadline(*d) for d in sorted((at, key, name) for (key, name), at in shard.deadlines.items())),
+        deadlines=tuple(Deadline(*d) for d in sorted(_deadlines(shard))),
         entities=tuple(Entity(key, entity_codec.encode(entity)) for key, entity in shard.entities.items()),
-        shared=None if processor.shared_codec is None else processor.shared_codec.encode(shard.shared),
+        shared=None if shared_codec is None else shared_codec.encode(shard.shared),
     )
     body = _CODEC.encode(snapshot)
     return _MAGIC + hashlib.sha256(body).digest() + body
 
 
-def decode_shard(
-    data: bytes, processor: Processor, decode: Callable[[bytes], Any], dead_letters: Topic = DEAD_LETTERS
-) -> Shard:
-    """The shard that `encode_shard` wrote. Raises TornSnapshot for a damaged file, WrongSnapshot for another stage's."""
+def _deadlines(shard: Shard) -> Iterator[tuple[int, str, str]]:
+    for key, names in shard.deadlines.items():
+        for name, at in names.items():
+            yield at, key, name
+
+
+def restore_shard(shard: Shard, data: bytes) -> None:
+    """Puts what `encode_shard` wrote into `shard`, a new one of the same stage, topic and partition.
+
+    Raises TornSnapshot for a damaged file, WrongSnapshot for one of another shard or of rules that this code does not know.
+    """
     head = len(_MAGIC) + 32
     body = data[head:]
     if data[: len(_MAGIC)] != _MAGIC or hashlib.sha256(body).digest() != data[len(_MAGIC) : head]:
@@ -69,23 +77,25 @@ def decode_shard(
         snapshot: Snapshot = _CODEC.decode(body)
     except BadRecord as error:
         raise TornSnapshot(error.code) from error
-    if snapshot.stage != processor.stage:
-        raise WrongSnapshot(f"snapshot of stage {snapshot.stage}, wanted {processor.stage}")
+    processor = shard.processor
+    found = (snapshot.stage, snapshot.topic, snapshot.partition, snapshot.partitions)
+    wanted = (*shard.source, shard.partitions)
+    if found != wanted:
+        raise WrongSnapshot(f"snapshot of (stage, topic, partition, partitions) {found}, wanted {wanted}")
     if snapshot.version not in processor.versions:
         raise WrongSnapshot(
             f"snapshot of {snapshot.stage} needs rules {snapshot.version}, this code knows {processor.versions}"
         )
-    shard = Shard(processor, snapshot.topic, snapshot.partition, snapshot.partitions, decode, dead_letters)
     shard.offset, shard.checksum = snapshot.offset, snapshot.checksum
     shard.clock, shard.version, shard.counts = snapshot.clock, snapshot.version, Counts(**snapshot.counts)
-    shard.marks = {mark.source: tuple(mark.position) for mark in snapshot.marks}
+    shard.marks = {mark.source: mark.position for mark in snapshot.marks}
     shard.prevs = {(target.topic, target.partition): target.position for target in snapshot.targets}
-    shard.restore_deadlines({(d.key, d.name): d.at for d in snapshot.deadlines})
     shard.entities = {entity.key: processor.entity_codec.decode(entity.state) for entity in snapshot.entities}
+    for deadline in snapshot.deadlines:
+        shard.set_deadline(deadline.key, deadline.name, deadline.at)
     if snapshot.shared is not None:
         shard.shared = processor.shared_codec.decode(snapshot.shared)
     shard.renew_context()
-    return shard
 
 
 class SnapshotStore:
@@ -101,15 +111,19 @@ class SnapshotStore:
 
     def write(self, shard: Shard) -> str:
         """Writes a snapshot whole (by rename) and prunes old ones. Take it only when the outputs before it are flushed."""
-        folder = self._folder(*shard.source)
+        return self.put(*shard.source, shard.offset, encode_shard(shard))
+
+    def put(self, stage: str, topic: str, partition: int, offset: int, data: bytes) -> str:
+        """`write` for a shard that is encoded already."""
+        folder = self._folder(stage, topic, partition)
         if not FileSystems.exists(folder):
             FileSystems.mkdirs(folder)
-        path = posixpath.join(folder, f"{shard.offset:020d}.snapshot")
+        path = posixpath.join(folder, f"{offset:020d}.snapshot")
         partial = posixpath.join(folder, f".{uuid.uuid4().hex}.partial")
         with FileSystems.create(partial, "application/octet-stream", "uncompressed") as file:
-            file.write(encode_shard(shard))
+            file.write(data)
         FileSystems.rename([partial], [path])
-        self.prune(*shard.source)
+        self.prune(stage, topic, partition)
         return path
 
     def offsets(self, stage: str, topic: str, partition: int) -> list[int]:
@@ -118,26 +132,19 @@ class SnapshotStore:
         found = FileSystems.match([pattern])[0].metadata_list
         return sorted(int(posixpath.basename(m.path).split(".")[0]) for m in found)
 
-    def load(
-        self,
-        processor: Processor,
-        topic: str,
-        partition: int,
-        decode: Callable[[bytes], Any],
-        dead_letters: Topic = DEAD_LETTERS,
-    ) -> Shard | None:
-        """The shard of the newest snapshot that is whole, or None if there is none."""
-        folder = self._folder(processor.stage, topic, partition)
-        for offset in reversed(self.offsets(processor.stage, topic, partition)):
-            with FileSystems.open(
-                posixpath.join(folder, f"{offset:020d}.snapshot"), compression_type="uncompressed"
-            ) as file:
+    def restore(self, shard: Shard) -> bool:
+        """Puts the newest whole snapshot into `shard`, a new one; False if there is none."""
+        folder = self._folder(*shard.source)
+        for offset in reversed(self.offsets(*shard.source)):
+            path = posixpath.join(folder, f"{offset:020d}.snapshot")
+            with FileSystems.open(path, compression_type="uncompressed") as file:
                 data = file.read()
             try:
-                return decode_shard(data, processor, decode, dead_letters)
+                restore_shard(shard, data)
+                return True
             except TornSnapshot:
                 continue
-        return None
+        return False
 
     def prune(self, stage: str, topic: str, partition: int) -> None:
         """Deletes all but the newest `keep` snapshots."""
