@@ -36,6 +36,7 @@ class View:
     """Base of the views of one partition. `add` gives the rows that are ready, `finish` the rest; the topics are read one after another."""
 
     topics: tuple[str, ...]
+    decodes = True
 
     def __init__(self, shard: int) -> None:
         self.shard = shard
@@ -161,6 +162,7 @@ class IncomingView(View):
     """How many records clients have sent. It does not look into them, for anything may stand there."""
 
     topics = (topics.INCOMING.name,)
+    decodes = False
 
     def __init__(self, shard: int) -> None:
         super().__init__(shard)
