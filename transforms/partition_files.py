@@ -182,7 +182,7 @@ class PartitionWriter:
 
     def _write_block(self, chunk: Chunk) -> None:
         self._clocks.append(chunk.clock)
-        self._writer.write_block(_RawBlock(chunk))
+        self._writer.write_block(RawBlock(chunk.count, chunk.payload))
 
     def close(self) -> None:
         """Puts the file in its place."""
@@ -215,12 +215,12 @@ class PartitionWriter:
             self.discard()
 
 
-class _RawBlock:
-    """What fastavro's writer needs to copy a block."""
+class RawBlock:
+    """What fastavro's writer needs to copy a block: the records' encodings one after another."""
 
-    def __init__(self, chunk: Chunk) -> None:
-        self.num_records = chunk.count
-        self.bytes_ = BytesIO(chunk.payload)
+    def __init__(self, count: int, payload: bytes) -> None:
+        self.num_records = count
+        self.bytes_ = BytesIO(payload)
 
 
 def _starts_at(chunk: Chunk) -> int | None:
