@@ -16,8 +16,8 @@ def client_key(event: Any) -> str | None:
     return None
 
 
-def client_time(event: Any) -> int | None:
-    """The claimed time (ms), which serves as append time where nothing else is known; None for an event without one."""
+def client_time(event: Any) -> int:
+    """The claimed time (ms), which serves as append time where nothing else is known; -1 for an event without one, such as a Rule."""
     if isinstance(event, (PaymentInitiated, *ACCOUNT_EVENTS)):
         return event.requested_at
-    return None
+    return -1

@@ -16,6 +16,7 @@ from pathlib import Path
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines.common import UsageError
+from transforms.topic_files import TopicFileError, topic_paths
 
 MARK = ".beam-on-rails"
 """Empty file in each published folder: only a folder that has it (or is empty) is ever replaced."""
@@ -72,6 +73,19 @@ def _local(pattern: str) -> list[str]:
         if empty:
             raise UsageError("empty file", name)
     return names
+
+
+def check_topics(folder: str | Path, topics: Sequence[str], flag: str = "--input") -> None:
+    """All partitions of the topics lie in `folder`, as files with a readable header.
+
+    Raises:
+        UsageError: a folder or a partition is missing, or is no topic on disk.
+    """
+    for topic in topics:
+        try:
+            topic_paths(folder, topic)
+        except TopicFileError as error:
+            raise UsageError(str(error), flag) from error
 
 
 def check_output_dir(path: str | Path) -> Path:

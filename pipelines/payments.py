@@ -40,7 +40,9 @@ class PaymentsOptions(JobOptions):
         parser.add_argument("--input", required=True, help="raw payments: files, folders or globs, separated by commas")
         parser.add_argument("--output", required=True, help="folder for the topics and the summary; replaced whole")
         parser.add_argument("--hop_ms", type=int, default=5, help="log time that each hop takes, ms")
-        parser.add_argument("--tick_ms", type=int, default=0, help="interval of ticks, ms; 0: one second, more for long inputs")
+        parser.add_argument(
+            "--tick_ms", type=int, default=0, help="interval of ticks, ms; 0: one second, more for long inputs"
+        )
         parser.add_argument("--ttl_ms", type=int, default=DAY_MS, help="how long payment ids are remembered, ms")
         parser.add_argument("--sla_ms", type=int, default=10_000, help="a payment still open after this is overdue, ms")
         parser.add_argument("--chunk_records", type=int, default=CHUNK_RECORDS, help="records of an input chunk")
