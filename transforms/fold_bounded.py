@@ -10,9 +10,10 @@ import apache_beam as beam
 
 from schemas.rails import Origin, Record
 from transforms.chunks import CHUNK_RECORDS, Chunk, pack_chunk, unpack_chunk
-from transforms.fold import Output, Shard
+from transforms.fold import Gap, Output, Shard
 from transforms.loop import Stage
 from transforms.registry import Registry
+from transforms.snapshots import SnapshotStore, encode_shard
 
 
 @dataclass(frozen=True)
@@ -43,34 +44,46 @@ def records_in_order(chunks: Iterable[Chunk]) -> Iterator[Record]:
 
 @dataclass(frozen=True)
 class Folded:
-    """What `Fold` gives: outputs as chunks, and one JSON summary (bytes) per shard: stage, topic, partition, offset, clock, counts."""
+    """What `Fold` gives: outputs as chunks; one JSON summary (bytes) per shard: stage, topic, partition, offset, clock, counts; one
+    (place, snapshot) per shard for `WriteSnapshots`, none unless Fold was given a store."""
 
     outputs: beam.PCollection
     summaries: beam.PCollection
+    snapshots: beam.PCollection
+
+
+Snapshotted = tuple[str, str, int, int, bytes]  # (stage, topic id, partition, offset, snapshot)
 
 
 class Fold(beam.PTransform):
-    """PCollection[Chunk] of one topic, all partitions from offset 0 → Folded.
+    """PCollection[Chunk] of one topic → Folded: each partition from offset 0, or from its newest snapshot in `start_from`.
 
     `make_engine` builds the stage on the worker. Each output chunk holds what one shard wrote to one target partition, in order; its
     offsets number that stream from 0, and `at` is the append time of the record that caused the output. `AppendOutputs` makes a topic
     of them. A gap in the input stops the job (contract line 8).
+
+    With a snapshot, records before it are passed over and give no outputs, and the input must hold at least the one just before it, which
+    proves that it is the same log. Write the new snapshots with `WriteSnapshots`, after the outputs.
     """
 
-    def __init__(self, make_engine: Callable[[], Engine]) -> None:
+    def __init__(self, make_engine: Callable[[], Engine], start_from: SnapshotStore | None = None) -> None:
         super().__init__()
-        self.make_engine = make_engine
+        self.make_engine, self.start_from = make_engine, start_from
 
     def expand(self, chunks: beam.PCollection) -> Folded:
         folded = (
             chunks
             | "ByPartition" >> beam.Map(by_partition).with_output_types(tuple[int, Chunk])
             | "Group" >> beam.GroupByKey()
-            | "Fold" >> beam.ParDo(_FoldShard(self.make_engine)).with_outputs("summaries", main="outputs")
+            | "Fold"
+            >> beam.ParDo(_FoldShard(self.make_engine, self.start_from)).with_outputs(
+                "summaries", "snapshots", main="outputs"
+            )
         )
         return Folded(
             folded.outputs | "Outputs" >> beam.Map(_same).with_output_types(Chunk),
             folded.summaries | "Summaries" >> beam.Map(_same).with_output_types(bytes),
+            folded.snapshots | "Snapshots" >> beam.Map(_same).with_output_types(Snapshotted),
         )
 
 
@@ -83,27 +96,45 @@ def _same(element: Any) -> Any:
 
 
 class _FoldShard(beam.DoFn):
-    def __init__(self, make_engine: Callable[[], Engine]) -> None:
-        self.make_engine = make_engine
+    def __init__(self, make_engine: Callable[[], Engine], start_from: SnapshotStore | None) -> None:
+        self.make_engine, self.start_from = make_engine, start_from
 
     def setup(self) -> None:
         self.engine = self.make_engine()
 
     def process(self, element: tuple[int, Iterable[Chunk]]) -> Iterator[Any]:
         partition, chunks = element
-        shard = self.engine.shard(partition)
+        shard, records = self.engine.shard(partition), records_in_order(chunks)
+        if self.start_from is not None and self.start_from.restore(shard):
+            records = skip_folded(shard, records)
         streams: dict[tuple[str, int], list[Record]] = {}
-        for record in records_in_order(chunks):
+        for record in records:
             for output in shard.step(record):
                 stream = streams.setdefault((output.topic, output.partition), [])
                 stream.append(self._record(len(stream), record.at, output))
-        for (topic, target), records in sorted(streams.items()):
-            for first in range(0, len(records), CHUNK_RECORDS):
-                yield pack_chunk(topic, target, records[first : first + CHUNK_RECORDS])
+        for (topic, target), written in sorted(streams.items()):
+            for first in range(0, len(written), CHUNK_RECORDS):
+                yield pack_chunk(topic, target, written[first : first + CHUNK_RECORDS])
         yield beam.pvalue.TaggedOutput("summaries", shard_summary(shard))
+        if self.start_from is not None:
+            yield beam.pvalue.TaggedOutput("snapshots", (*shard.source, shard.offset, encode_shard(shard)))
 
     def _record(self, offset: int, at: int, output: Output) -> Record:
         return Record(offset, at, output.key, self.engine.registry.encode(output.event), output.origin, ())
+
+
+def skip_folded(shard: Shard, records: Iterable[Record]) -> Iterator[Record]:
+    """The records that a restored shard has still to fold; Gap unless the one before them is the one that it folded last (8)."""
+    rest = iter(records)
+    if shard.offset == 0:
+        return rest
+    for record in rest:
+        if record.offset >= shard.offset - 1:
+            shard.check_before(record)
+            return rest
+    raise Gap(
+        f"{'/'.join(map(str, shard.source))}: the input ends before offset {shard.offset}, where the snapshot stands"
+    )
 
 
 def shard_summary(shard: Shard) -> bytes:
@@ -111,6 +142,28 @@ def shard_summary(shard: Shard) -> bytes:
     stage, topic, partition = shard.source
     facts = {"stage": stage, "topic": topic, "partition": partition, "offset": shard.offset, "clock": shard.clock}
     return json.dumps({**facts, "entities": len(shard.entities), **shard.counts.as_dict()}).encode()
+
+
+class WriteSnapshots(beam.PTransform):
+    """PCollection of `Folded.snapshots` → PCollection[str], the paths: writes them into `store`, and prunes it.
+
+    `after` is a PCollection that is complete only when the outputs are safely written, such as what their sink gives: a snapshot that
+    stood there before its outputs would lose them when the job is tried again (contract line 9).
+    """
+
+    def __init__(self, store: SnapshotStore, after: beam.PCollection) -> None:
+        super().__init__()
+        self.store, self.after = store, after
+
+    def expand(self, snapshots: beam.PCollection) -> beam.PCollection:
+        written = self.after | "Written" >> beam.combiners.Count.Globally()
+        return snapshots | "Write" >> beam.Map(_put, self.store, beam.pvalue.AsSingleton(written)).with_output_types(
+            str
+        )
+
+
+def _put(snapshot: Snapshotted, store: SnapshotStore, _written: int) -> str:
+    return store.put(*snapshot)
 
 
 class AppendOutputs(beam.PTransform):

@@ -28,9 +28,14 @@ class RunInMemory(beam.PTransform):
         self.make_loop, self.topics, self.into = make_loop, tuple(topics), into
 
     def expand(self, chunks: beam.PCollection) -> beam.PCollection:
+        keyed = tuple[int, Chunk]
+        # Without any record there are still topics to write, empty ones.
+        empty = chunks.pipeline | "Empty" >> beam.Create(
+            [(0, Chunk("", 0, 0, -1, 0, b""))], reshuffle=False
+        ).with_output_types(keyed)
         return (
-            chunks
-            | "Together" >> beam.Map(_together).with_output_types(tuple[int, Chunk])
+            (chunks | "Together" >> beam.Map(_together).with_output_types(keyed), empty)
+            | "WithEmpty" >> beam.Flatten()
             | "Group" >> beam.GroupByKey()
             | "Run" >> beam.ParDo(_Run(self.make_loop, self.topics, self.into)).with_output_types(bytes)
         )
@@ -52,7 +57,7 @@ class _Run(beam.DoFn):
     def process(self, element: tuple[int, Iterable[Chunk]]) -> Iterator[bytes]:
         records = [record for chunk in element[1] for record in unpack_chunk(chunk)]
         records.sort(key=log_order)
-        loop = self.make_loop(records[-1].at - records[0].at)
+        loop = self.make_loop(records[-1].at - records[0].at if records else 0)
         with ExitStack() as stack:
             writers = {
                 (topic.name, number): stack.enter_context(
