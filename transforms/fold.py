@@ -193,9 +193,8 @@ class Context:
         self._shard.set_deadline(self._key, name, at)
 
     def clear_deadline(self, name: str) -> None:
-        names = self._shard.deadlines.get(self._key or "")
-        if names is not None:
-            names.pop(name, None)
+        if self._key in self._shard.deadlines:
+            self._shard.clear_deadline(self._key, name)
 
     def count_as_duplicate(self) -> None:
         """The record repeats another one, recognised by its id."""
@@ -258,6 +257,12 @@ class Shard:
         # The heap holds an entry at or before each deadline; one that moves later is entered anew when the old time comes.
         if held is None or at < held:
             heappush(self._heap, (at, key, name))
+
+    def clear_deadline(self, key: str, name: str) -> None:
+        names = self.deadlines[key]
+        names.pop(name, None)
+        if not names:
+            del self.deadlines[key]
 
     @property
     def next_deadline(self) -> int | None:
@@ -371,10 +376,10 @@ class Shard:
 
     def _fire(self, context: Context) -> None:
         """Fires what is due in (time, key, name) order until none is left (3)."""
-        deadlines, entities = self.deadlines, self.entities
+        entities = self.entities
         while (at := self.next_deadline) is not None and at <= self.clock:
             _, key, name = heappop(self._heap)
-            del deadlines[key][name]
+            self.clear_deadline(key, name)
             context._key, entity = key, entities[key]
             try:
                 after = self.processor.on_deadline(key, entity, name, context)
