@@ -30,7 +30,12 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=["pipelines", "transforms", "payments", "schemas", "schemas.rails", "schemas.payments"],
-    package_data={"schemas": ["ids.json"], "schemas.rails": ["*.avsc"], "schemas.payments": ["*.avsc"]},
+    package_data={
+        "pipelines": ["mappings/*.json"],
+        "schemas": ["ids.json"],
+        "schemas.rails": ["*.avsc"],
+        "schemas.payments": ["*.avsc"],
+    },
     install_requires=["apache-beam==2.77.0", "confluent-kafka==2.16.1", "fastavro==1.13.1"],
     extras_require=EXTRAS,
 )

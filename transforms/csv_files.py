@@ -1,4 +1,4 @@
-"""CSV files as rows with their place: `ReadCsv`, and the pure functions behind it.
+"""CSV files as rows with their place: `ReadCsv`, the pure functions behind it, and `WriteBadRows`.
 
 Quoting is that of Python's csv module in its strict mode (RFC 4180: a quote inside a quoted field is doubled, a quoted field may hold
 line breaks). A file may be compressed by gzip, whatever its name. What is no row becomes a `BadCsvRow` with its place and its text, so
@@ -10,7 +10,7 @@ import csv
 import gzip
 import io
 import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import TaggedOutput
 
 from transforms.plain import decode_plain, encode_plain
+from transforms.whole_files import whole_file
 
 MAX_ROW_CHARS = (
     1 << 17
@@ -134,14 +135,14 @@ class ReadCsv(beam.PTransform):
     def __init__(self, paths: Iterable[str], form: CsvFormat | None = None) -> None:
         super().__init__()
         self._paths = sorted(set(map(str, paths)))
-        self._form = form or CsvFormat()
+        self.form = form or CsvFormat()
         if not self._paths:
             raise ValueError("ReadCsv: no files are named")
         for path in self._paths:
-            read_header(path, self._form)
+            read_header(path, self.form)
 
-    def expand(self, root: Any) -> CsvRows:
-        read = beam.ParDo(_Read(self._form)).with_output_types(CsvRow).with_outputs("bad", main="rows")
+    def expand(self, root: Any) -> Any:
+        read = beam.ParDo(_Read(self.form)).with_output_types(CsvRow).with_outputs("bad", main="rows")
         split = (
             root
             | "Files" >> beam.Create(list(enumerate(self._paths)), reshuffle=False).with_output_types(tuple[int, str])
@@ -150,6 +151,48 @@ class ReadCsv(beam.PTransform):
         )
         split.bad.element_type = BadCsvRow  # Beam gives all outputs of a step one type
         return CsvRows(split.rows, split.bad)
+
+
+class WriteBadRows(beam.PTransform):
+    """PCollection[BadCsvRow], bounded → PCollection[tuple[str, int]]: a CSV of file, line, code, detail and text; gives (code, rows).
+
+    The rows stand in the order of file and line. The file (UTF-8) appears whole, by rename, with only its header when there are no bad
+    rows. All pass through the memory of one worker: it is for what was refused, not for data.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def expand(self, bad: Any) -> Any:
+        path, coder = self._path, BadCsvRowCoder()
+
+        def write(group: tuple[int, Iterable[bytes]]) -> Iterator[tuple[str, int]]:
+            rows = sorted(coder.decode(raw) for raw in group[1] if raw)
+            with whole_file(path, "w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(BadCsvRow._fields)
+                writer.writerows(rows)
+            yield from sorted(Counter(row.code for row in rows).items())
+
+        def keyed(row: BadCsvRow) -> tuple[int, bytes]:
+            return 0, coder.encode(row)
+
+        # The element that makes a file of no rows.
+        empty = bad.pipeline | "Empty" >> beam.Create([(0, b"")], reshuffle=False).with_output_types(tuple[int, bytes])
+        return (
+            (bad | "Encode" >> beam.Map(keyed).with_output_types(tuple[int, bytes]), empty)
+            | "WithEmpty" >> beam.Flatten()
+            | "Group" >> beam.GroupByKey()
+            | "Write" >> beam.FlatMap(write).with_output_types(tuple[str, int])
+        )
+
+
+def csv_line(values: Iterable[str], form: CsvFormat) -> str:
+    """Fields as a line of a file of this format, without a line break at its end."""
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=form.delimiter, quotechar=form.quote, lineterminator="").writerow(values)
+    return text.getvalue()
 
 
 class _Read(beam.DoFn):
