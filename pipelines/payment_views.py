@@ -7,15 +7,15 @@ import argparse
 from pathlib import Path
 
 import apache_beam as beam
-from transforms.sql_views import UpsertRows
 
 from payments.view_tables import DERIVED, TABLES
 from payments.views import VIEWS
 from pipelines.common import JobOptions, main, parse_options
 from pipelines.engine import run_job
-from pipelines.files import check_topics, publish_file
+from pipelines.files import check_output_dir, check_topics
 from pipelines.registry import REGISTRY
 from transforms.partition_views import ViewPartitions
+from transforms.sql_views import UpsertRows
 from transforms.topic_files import ReadTopic
 
 
@@ -27,15 +27,15 @@ class ViewsOptions(JobOptions):
         parser.add_argument(
             "--input", required=True, help="folder with the recorded topics (the `topics` folder of a run)"
         )
-        parser.add_argument("--output", required=True, help="database file, .duckdb or .sqlite; replaced whole")
+        parser.add_argument("--output", required=True, help="database, .duckdb or .sqlite: made, or brought up to date")
 
 
-def build_pipeline(p: beam.Pipeline, options: ViewsOptions, database: Path) -> None:
+def build_pipeline(p: beam.Pipeline, topics: str | Path, database: str | Path) -> None:
     """Rows of each view from its own topics; one writer upserts them all."""
     rows = []
     for view in VIEWS:
         name = view.__name__.removesuffix("View")
-        chunks = [p | f"Read {topic}" >> ReadTopic(options.input, topic) for topic in view.topics]
+        chunks = [p | f"Read {topic}" >> ReadTopic(topics, topic) for topic in view.topics]
         together = chunks | f"Merge{name}" >> beam.Flatten() if len(chunks) > 1 else chunks[0]
         rows.append(together | f"View{name}" >> ViewPartitions(view, REGISTRY))
     _ = rows | "MergeRows" >> beam.Flatten() | "Upsert" >> UpsertRows(str(database), TABLES, DERIVED)
@@ -44,8 +44,8 @@ def build_pipeline(p: beam.Pipeline, options: ViewsOptions, database: Path) -> N
 def run(argv: list[str]) -> None:
     options = parse_options(argv, ViewsOptions)
     check_topics(options.input, [topic for view in VIEWS for topic in view.topics])
-    with publish_file(options.output) as database:
-        run_job(options, lambda p: build_pipeline(p, options, database))
+    check_output_dir(Path(options.output).parent)
+    run_job(options, lambda p: build_pipeline(p, options.input, options.output))
 
 
 if __name__ == "__main__":

@@ -39,6 +39,11 @@ class PaymentsOptions(JobOptions):
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--input", required=True, help="raw payments: files, folders or globs, separated by commas")
         parser.add_argument("--output", required=True, help="folder for the topics and the summary; replaced whole")
+        cls.add_rules(parser)
+
+    @staticmethod
+    def add_rules(parser: argparse.ArgumentParser) -> None:
+        """The flags that say how payments are run, which the main job has too."""
         parser.add_argument("--hop_ms", type=int, default=5, help="log time that each hop takes, ms")
         parser.add_argument(
             "--tick_ms", type=int, default=0, help="interval of ticks, ms; 0: one second, more for long inputs"
@@ -66,7 +71,7 @@ def stages(ttl_ms: int = DAY_MS, sla_ms: int = 10_000) -> list[Stage]:
     ]
 
 
-def loop_maker(options: PaymentsOptions) -> Callable[[int], Loop]:
+def loop_maker(options: JobOptions) -> Callable[[int], Loop]:
     """Builds the loop on the worker; the tick interval may depend on how long the input lasts."""
     hop_ms, tick_ms, ttl_ms, sla_ms = options.hop_ms, options.tick_ms, options.ttl_ms, options.sla_ms
 
@@ -77,7 +82,7 @@ def loop_maker(options: PaymentsOptions) -> Callable[[int], Loop]:
     return make_loop
 
 
-def build_pipeline(p: beam.Pipeline, options: PaymentsOptions, inputs: list[str], folder: Path) -> None:
+def build_pipeline(p: beam.Pipeline, options: JobOptions, inputs: list[str], folder: Path) -> None:
     """`inputs` are raw records; `folder` gets `topics/` and `shards.jsonl`, one line per shard."""
     _ = (
         p
@@ -87,9 +92,14 @@ def build_pipeline(p: beam.Pipeline, options: PaymentsOptions, inputs: list[str]
     )
 
 
+def check_rules(options: JobOptions) -> None:
+    """UsageError for a flag of `add_rules` that is out of range."""
+    check_range(options, hop_ms=0, tick_ms=0, ttl_ms=1, sla_ms=1, chunk_records=1)
+
+
 def run(argv: list[str]) -> None:
     options = parse_options(argv, PaymentsOptions)
-    check_range(options, hop_ms=0, tick_ms=0, ttl_ms=1, sla_ms=1, chunk_records=1)
+    check_rules(options)
     inputs = check_inputs(options.input)
     with publish_folder(options.output) as folder:
         run_job(options, lambda p: build_pipeline(p, options, inputs, folder))
