@@ -84,4 +84,4 @@ class _MakeRows(beam.DoFn):
 def _batches(made: Iterator[tuple[Table, list[Row]]]) -> Iterator[RowBatch]:
     for table, rows in made:
         if rows:
-            yield pack_rows(table.name, rows)
+            yield pack_rows(table, rows)
