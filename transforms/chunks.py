@@ -6,12 +6,15 @@ decoded on the way.
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from apache_beam import coders
 
-from schemas.rails import Header, Origin, Position, Record, Source
+from schemas import load_schema
+from schemas.rails import RECORDS, Record
+from transforms.avro import compile_codec, compile_reader
+from transforms.avro_runtime import dec_long
 from transforms.errors import BadRecord
 
 CHUNK_RECORDS = 1000  # what a chunk holds when nothing else decides: large enough to hide Beam's cost per element
@@ -62,7 +65,7 @@ def first_offset(chunk: Chunk) -> int:
     `chunk.offset`.
     """
     try:
-        return _decode_long(chunk.payload, 0)[0]
+        return dec_long(chunk.payload, 0)[0]
     except IndexError:
         raise BadRecord("TRUNCATED", "chunk") from None
 
@@ -105,178 +108,24 @@ def _split_chunk(chunk: Chunk, first: int, size: int) -> Iterator[Chunk]:
         start = end
 
 
-# --- the record codec: what a compiler would make of rails.Record, with the parts that repeat cached ---
+# --- the records of a payload ---
 
+_SCHEMA = load_schema("rails.Record")
+# Payloads are our own: the bounds on what clients send do not apply.
+_UNBOUND = 1 << 62
 
-def _long(n: int) -> bytes:
-    """Zigzag variable-length encoding of a 64-bit integer."""
-    n = n << 1 if n >= 0 else (-n << 1) - 1
-    if n < 0x80:
-        return _BYTES[n]
-    out = bytearray()
-    while n >= 0x80:
-        out.append(n & 0x7F | 0x80)
-        n >>= 7
-    out.append(n)
-    return bytes(out)
+encode_record: Callable[[Record], bytes] = compile_codec(_SCHEMA, RECORDS, _UNBOUND, _UNBOUND).encode
+"""Avro encoding of rails.Record, byte for byte what fastavro writes."""
 
-
-_BYTES = [bytes((n,)) for n in range(256)]
-_LONGS = [_long(n) for n in range(1 << 14)]
-_LIMIT = len(_LONGS)
-_SOURCES: dict[Source, bytes] = {}
-_RAW_SOURCES: dict[bytes, Source] = {}
-
-
-def _encode_long(n: int) -> bytes:
-    return _LONGS[n] if 0 <= n < _LIMIT else _long(n)
-
-
-def _encode_source(source: Source) -> bytes:
-    stage, topic = source.stage.encode(), source.topic.encode()
-    raw = _long(len(stage)) + stage + _long(len(topic)) + topic + _long(source.partition)
-    _SOURCES[source] = raw
-    return raw
-
-
-def encode_origin(origin: Origin) -> bytes:
-    """Avro encoding of rails.Origin."""
-    source, offset, index, prev = origin
-    raw = _SOURCES.get(source) or _encode_source(source)
-    if prev is None:
-        return raw + _encode_long(offset) + _encode_long(index) + b"\x00"
-    return raw + _encode_long(offset) + _encode_long(index) + b"\x02" + _encode_long(prev[0]) + _encode_long(prev[1])
-
-
-def encode_record(record: Record) -> bytes:
-    """Avro encoding of rails.Record, byte for byte what fastavro writes."""
-    offset, at, key, value, origin, headers = record
-    return (
-        _encode_long(offset)
-        + _long(at)
-        + (b"\x00" if key is None else b"\x02" + _encode_long(len(key)) + key)
-        + (b"\x00" if value is None else b"\x02" + _encode_long(len(value)) + value)
-        + (b"\x00" if origin is None else b"\x02" + encode_origin(origin))
-        + (_encode_headers(headers) if headers else b"\x00")
-    )
-
-
-def _encode_headers(headers: Sequence[Header]) -> bytes:
-    out = [_long(len(headers))]
-    for key, value in headers:
-        raw = key.encode()
-        out += (_long(len(raw)), raw, _long(len(value)), value)
-    out.append(b"\x00")
-    return b"".join(out)
-
-
-def _decode_long(data: bytes, i: int) -> tuple[int, int]:
-    """The integer at `i` and the index behind it."""
-    b = data[i]
-    if b < 0x80:
-        return (b >> 1) ^ -(b & 1), i + 1
-    n, shift = b & 0x7F, 7
-    while True:
-        i += 1
-        b = data[i]
-        n |= (b & 0x7F) << shift
-        if b < 0x80:
-            return (n >> 1) ^ -(n & 1), i + 1
-        shift += 7
-        if shift > 63:
-            raise BadRecord("BAD_VARINT", "chunk")
-
-
-def _decode_bytes(data: bytes, i: int) -> tuple[bytes, int]:
-    n, i = _decode_long(data, i)
-    if n < 0:
-        raise BadRecord("BAD_LENGTH", "chunk")
-    return data[i : i + n], i + n
-
-
-def _decode_union(data: bytes, i: int) -> tuple[bytes | None, int]:
-    tag = data[i]
-    if tag == 2:
-        return _decode_bytes(data, i + 1)
-    if tag:
-        raise BadRecord("BAD_INDEX", "chunk")
-    return None, i + 1
-
-
-def _decode_source(data: bytes, i: int) -> tuple[Source, int]:
-    stage_end = i + 1 + (data[i] >> 1)
-    end = stage_end + 1 + (data[stage_end] >> 1)
-    if not data[end] & 0x80:
-        source = _RAW_SOURCES.get(data[i : end + 1])
-        if source is not None:
-            return source, end + 1
-    start = i
-    stage, i = _decode_bytes(data, i)
-    topic, i = _decode_bytes(data, i)
-    partition, i = _decode_long(data, i)
-    source = Source(stage.decode(), topic.decode(), partition)
-    if partition < 64 and len(_RAW_SOURCES) < 4096:
-        _RAW_SOURCES[data[start:i]] = source
-    return source, i
-
-
-def _decode_origin(data: bytes, i: int) -> tuple[Origin, int]:
-    source, i = _decode_source(data, i)
-    offset, i = _decode_long(data, i)
-    index, i = _decode_long(data, i)
-    tag = data[i]
-    if tag == 0:
-        return Origin(source, offset, index, None), i + 1
-    if tag != 2:
-        raise BadRecord("BAD_INDEX", "chunk")
-    prev_offset, i = _decode_long(data, i + 1)
-    prev_index, i = _decode_long(data, i)
-    return Origin(source, offset, index, Position(prev_offset, prev_index)), i
-
-
-def _decode_headers(data: bytes, i: int) -> tuple[tuple[Header, ...], int]:
-    headers: list[Header] = []
-    while True:
-        n, i = _decode_long(data, i)
-        if n == 0:
-            return tuple(headers), i
-        if not 0 < n <= len(data):
-            raise BadRecord("BAD_LENGTH", "chunk headers")
-        for _ in range(n):
-            key, i = _decode_bytes(data, i)
-            value, i = _decode_bytes(data, i)
-            headers.append(Header(key.decode(), value))
+_read_records = compile_reader(_SCHEMA, RECORDS)
 
 
 def decode_records(data: bytes, count: int) -> list[Record]:
     """`count` records that stand one after another in `data` and fill it; else BadRecord."""
-    records: list[Record] = []
-    i = 0
     try:
-        for _ in range(count):
-            offset, i = _decode_long(data, i)
-            at, i = _decode_long(data, i)
-            key, i = _decode_union(data, i)
-            value, i = _decode_union(data, i)
-            tag = data[i]
-            if tag == 0:
-                origin, i = None, i + 1
-            elif tag == 2:
-                origin, i = _decode_origin(data, i + 1)
-            else:
-                raise BadRecord("BAD_INDEX", "chunk")
-            if data[i]:
-                headers, i = _decode_headers(data, i)
-            else:
-                headers, i = (), i + 1
-            records.append(Record(offset, at, key, value, origin, headers))
-    except IndexError:
-        raise BadRecord("TRUNCATED", "chunk") from None
-    except UnicodeDecodeError:
-        raise BadRecord("BAD_UTF8", "chunk") from None
-    if i != len(data):
-        raise BadRecord("TRAILING_BYTES" if i < len(data) else "TRUNCATED", "chunk")
-    return records
+        return _read_records(data, count)
+    except BadRecord as error:
+        raise BadRecord(error.code, "chunk") from None
 
 
 # --- the Beam coder ---

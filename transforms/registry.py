@@ -6,8 +6,11 @@ from importlib import import_module
 from typing import Any
 
 import schemas
-from transforms.avro import Codec, compile_codec
+from transforms.avro import MAX_BYTES, Codec, compile_codec
 from transforms.errors import BadRecord
+
+# A dead letter holds a record that may be larger than any that is accepted, and something about it.
+_MAX_BYTES = {"rails.DeadLetter": 1 << 28}
 
 
 class Registry:
@@ -27,7 +30,7 @@ class Registry:
         for name, versions in schemas.schema_ids().items():
             if name not in types:
                 continue
-            codec = compile_codec(schemas.load_schema(name), types)
+            codec = compile_codec(schemas.load_schema(name), types, _MAX_BYTES.get(name, MAX_BYTES))
             frame = b"\0" + int(versions[-1]["id"]).to_bytes(4, "big")
             self._writers[types[name]] = frame, codec.encode
             self._readers[frame] = codec
@@ -54,5 +57,14 @@ class Registry:
         """The event of a framed value; BadRecord for anything that `encode` would not write."""
         codec = self._readers.get(value[:5])
         if codec is None:
-            raise BadRecord("EMPTY_VALUE" if not value else "BAD_MAGIC" if value[0] else "UNKNOWN_SCHEMA")
+            raise BadRecord(_frame_error(value))
         return codec.decode(value, 5)
+
+
+def _frame_error(value: bytes) -> str:
+    """Why a value has no frame that we know."""
+    if not value:
+        return "EMPTY_VALUE"
+    if value[0]:
+        return "BAD_MAGIC"
+    return "UNKNOWN_SCHEMA" if len(value) >= 5 else "TRUNCATED"
