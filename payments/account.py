@@ -1,12 +1,17 @@
 """The account: three counters, limits, holds, and the rules that judge a debit (P3, P4). Money is integer minor units throughout."""
 
+import itertools
 from dataclasses import dataclass, field
 
 from payments import codes
 from schemas.payments import Credit, Hold, LedgerLeg, Spending, VelocityRule
 
 DAY_MS = 86_400_000
+MEMORY_MS = 90 * DAY_MS  # how long a credit can be reversed, and how long an ended hold is told from an unknown one
 MAX_LONG = 2**63 - 1
+MAX_COUNTER = 2**62 - 1
+"""Most that debits (posted and pending), credits and limits may reach, minor units. Unwinds always post and come on top of the credits, but
+are never more than the debits: so no counter and no sum of two leaves 63 bits."""
 
 
 @dataclass(slots=True)
@@ -68,7 +73,7 @@ class Account:
                 return codes.LIMIT_EXCEEDED
         if minor > self.available:
             return codes.INSUFFICIENT_FUNDS
-        if self.debits_posted + self.debits_pending + minor > MAX_LONG:
+        if self.debits_posted + self.debits_pending + minor > MAX_COUNTER:
             return codes.AMOUNT_NOT_ALLOWED
         return None
 
@@ -78,7 +83,7 @@ class Account:
             return codes.ACCOUNT_CLOSED
         if currency != self.currency:
             return codes.CURRENCY_NOT_ALLOWED
-        if self.credits_posted + minor > MAX_LONG:
+        if self.credits_posted + minor > MAX_COUNTER:
             return codes.AMOUNT_NOT_ALLOWED
         return None
 
@@ -92,21 +97,31 @@ class Account:
         )
 
     def count_debit(self, minor: int, clock: int, rules: dict[str, VelocityRule]) -> None:
-        """An accepted debit or hold counts in the day's limit and in the velocity rules."""
-        if self.daily_limit is not None:
-            today = clock // DAY_MS
-            if self.day != today:
-                self.day, self.spent = today, 0
+        """An accepted debit or hold counts in the day's sum, whether there is a limit yet or not, and in the velocity rules."""
+        today = clock // DAY_MS
+        if self.day == today:
             self.spent += minor
+        else:
+            self.day, self.spent = today, minor
         for name, rule in rules.items():
             if rule.active:
                 window, held = clock // rule.interval_ms, self.spending.get(name)
                 if held is None or held.window != window:
                     self.spending[name] = Spending(window, 1, minor)
                 else:
-                    self.spending[name] = Spending(window, held.count + 1, held.minor + minor)
+                    # Holds that come and go may add up to more than an account ever moves.
+                    self.spending[name] = Spending(window, held.count + 1, min(held.minor + minor, MAX_COUNTER))
 
     def give_back(self, minor: int, day: int) -> None:
         """What was counted on `day` and then released or unwound counts no longer; on a later day there is nothing to give back."""
-        if self.daily_limit is not None and self.day == day:
+        if self.day == day:
             self.spent = max(0, self.spent - minor)
+
+    def remember_credit(self, payment_id: str, debtor: str, minor: int, clock: int) -> None:
+        """Keeps a credit for reversals. Once a day those that are too old are forgotten; the oldest stand first."""
+        held = self.credits
+        if held and held[next(reversed(held))].at // DAY_MS != clock // DAY_MS:
+            for old in list(itertools.takewhile(lambda name: held[name].at + MEMORY_MS <= clock, held)):
+                del held[old]
+        held.pop(payment_id, None)
+        held[payment_id] = Credit(debtor, minor, clock)

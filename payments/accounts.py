@@ -9,9 +9,8 @@ import itertools
 from collections.abc import Callable
 
 from payments import codes, topics
-from payments.account import DAY_MS, Account
-from payments.admission import is_account_id
-from payments.currencies import EXPONENTS
+from payments.account import DAY_MS, MAX_COUNTER, MEMORY_MS, Account
+from payments.settings import AccountEvent, change_account, change_rules
 from schemas import load_schema
 from schemas.payments import (
     RECORDS,
@@ -20,7 +19,6 @@ from schemas.payments import (
     AccountFrozen,
     AccountLimited,
     AccountOpened,
-    Credit,
     Hold,
     Kind,
     Ledger,
@@ -31,24 +29,18 @@ from schemas.payments import (
     PaymentConfirmed,
     PaymentStatus,
     Status,
-    VelocityRule,
 )
 from schemas.rails import Rule
 from transforms.avro import compile_codec
 from transforms.errors import BadRecord
 from transforms.fold import Context, Processor
 
-MEMORY_MS = 90 * DAY_MS  # how long a credit can be reversed, and how long an ended hold is told from an unknown one
 MAX_WAITING = 64  # debits that may wait behind the gate of one account
 NEVER = -1
-VELOCITY = "velocity"  # a Rule of this name, or of a name that begins with it and a colon, is a velocity rule
 
 _TYPES = {**RECORDS, "payments.Account": Account}
-_DEBITS = frozenset({"DEBIT", "CAPTURE"})
-
-
-def new_ledger() -> Ledger:
-    return Ledger({}, {})
+# Entities are ours, so the bounds on hostile messages do not apply: a busy account remembers many credits.
+_NO_BOUNDS = {"max_bytes": 1 << 31, "max_items": 1 << 31}
 
 
 class AccountProcessor(Processor):
@@ -56,8 +48,8 @@ class AccountProcessor(Processor):
 
     stage = "payments.accounts"
     reads = (LedgerLeg, AccountOpened, AccountLimited, AccountFrozen, AccountClosed, Rule)
-    entity_codec = compile_codec(load_schema("payments.Account"), _TYPES)
-    shared_codec = compile_codec(load_schema("payments.Ledger"), RECORDS)
+    entity_codec = compile_codec(load_schema("payments.Account"), _TYPES, **_NO_BOUNDS)
+    shared_codec = compile_codec(load_schema("payments.Ledger"), RECORDS, **_NO_BOUNDS)
 
     def __init__(self) -> None:
         self._legs: dict[str, Callable[[str, Account | None, LedgerLeg, Context], None]] = {
@@ -71,13 +63,15 @@ class AccountProcessor(Processor):
         }
 
     def new_shared(self) -> Ledger:
-        return new_ledger()
+        return Ledger({}, {})
 
-    def key(self, event: LedgerLeg | AccountOpened | Rule) -> str | None:
+    def key(self, event: LedgerLeg | AccountEvent | Rule) -> str | None:
         return None if isinstance(event, Rule) else event.account_id
 
-    def on_event(self, key: str, entity: Account | None, event: object, context: Context) -> Account | None:
-        if type(event) is LedgerLeg:
+    def on_event(
+        self, key: str, entity: Account | None, event: LedgerLeg | AccountEvent, context: Context
+    ) -> Account | None:
+        if isinstance(event, LedgerLeg):
             if event.amount.minor <= 0 and event.leg != "RELEASE":
                 raise BadRecord("BAD_LEG", "amount is not positive")
             self._legs[event.leg](key, entity, event, context)
@@ -90,15 +84,18 @@ class AccountProcessor(Processor):
         if account is not None and account.in_flight is not None:
             self._wait(account, leg, context)
             return
-        clock, minor, rules = context.clock, leg.amount.minor, context.shared.rules
-        detail = None
         if account is None:
-            reason: str | None = codes.UNKNOWN_DEBTOR
-        else:
-            reason = account.judge_debit(minor, leg.amount.currency, clock, rules)
-            if reason is None and leg.kind == "REVERSAL":
-                reason, detail = _judge_reversal(account, leg, clock)
-        if account is None or reason is not None:
+            self._refuse(leg, context, codes.UNKNOWN_DEBTOR)
+            return
+        minor, currency = leg.amount
+        clock, rules = context.clock, context.shared.rules
+        contra = _contra("outside" if leg.kind == "WITHDRAWAL" else "transit", currency, context)
+        reason, detail = account.judge_debit(minor, currency, clock, rules), None
+        if reason is None and leg.kind == "REVERSAL":
+            reason, detail = _judge_reversal(account, leg, clock)
+        if reason is None and _is_full(contra, minor, context):
+            reason = codes.AMOUNT_NOT_ALLOWED
+        if reason is not None:
             self._refuse(leg, context, reason, detail)
             return
         account.count_debit(minor, clock, rules)
@@ -107,15 +104,10 @@ class AccountProcessor(Processor):
             original = leg.original_payment_id or ""
             credit = account.credits[original]
             account.credits[original] = credit._replace(left=credit.left - minor)
+        self._entry(key, account, leg.payment_id, "DEBIT", leg.amount, context, contra, minor)
         if leg.kind == "WITHDRAWAL":
-            self._entry(
-                key, account, leg.payment_id, leg.leg, leg.amount, context, self._outside(leg.amount, minor, context)
-            )
             self._confirm(leg, key, None, context)
         else:
-            self._entry(
-                key, account, leg.payment_id, leg.leg, leg.amount, context, self._transit(leg.amount, minor, context)
-            )
             self._send_credit(account, leg, context)
 
     def _send_credit(self, account: Account, leg: LedgerLeg, context: Context) -> None:
@@ -123,52 +115,49 @@ class AccountProcessor(Processor):
         if account.one_in_flight:
             account.in_flight = leg.payment_id
         creditor = leg.counterparty or ""
-        context.emit(
-            topics.INFLIGHT, creditor, _next_leg(leg, "CREDIT", creditor, context.at, gated=account.one_in_flight)
-        )
+        gated = account.one_in_flight
+        context.emit(topics.INFLIGHT, creditor, _next_leg(leg, "CREDIT", creditor, context.at, gated))
         self._status(leg, "ACSP", context)
 
     def _credit(self, key: str, account: Account | None, leg: LedgerLeg, context: Context) -> None:
         minor, currency = leg.amount
+        debtor = leg.counterparty
+        contra = _contra("outside" if debtor is None else "transit", currency, context)
         reason = codes.UNKNOWN_CREDITOR if account is None else account.judge_credit(minor, currency)
+        if reason is None and _is_full(contra, -minor, context):
+            reason = codes.AMOUNT_NOT_ALLOWED
         if account is None or reason is not None:
-            if leg.counterparty is None:
+            if debtor is None:
                 self._refuse(leg, context, reason)
             else:
-                context.emit(
-                    topics.INFLIGHT,
-                    leg.counterparty,
-                    _next_leg(leg, "UNWIND", leg.counterparty, context.at, reason=reason),
-                )
+                context.emit(topics.INFLIGHT, debtor, _next_leg(leg, "UNWIND", debtor, context.at, leg.gated, reason))
             return
         account.credits_posted += minor
-        if leg.counterparty is None:
-            contra = self._outside(leg.amount, -minor, context)
-        else:
-            contra = self._transit(leg.amount, -minor, context)
-            if leg.kind != "REVERSAL":
-                _remember_credit(account, leg, context.clock)
-        self._entry(key, account, leg.payment_id, leg.leg, leg.amount, context, contra)
-        self._confirm(leg, leg.counterparty, key, context)
-        if leg.gated and leg.counterparty is not None:
-            context.emit(topics.INFLIGHT, leg.counterparty, _next_leg(leg, "COMPLETE", leg.counterparty, context.at))
+        if debtor is not None and leg.kind != "REVERSAL":
+            account.remember_credit(leg.payment_id, debtor, minor, context.clock)
+        self._entry(key, account, leg.payment_id, "CREDIT", leg.amount, context, contra, -minor)
+        self._confirm(leg, debtor, key, context)
+        if leg.gated and debtor is not None:
+            context.emit(topics.INFLIGHT, debtor, _next_leg(leg, "COMPLETE", debtor, context.at, True))
 
     def _unwind(self, key: str, account: Account | None, leg: LedgerLeg, context: Context) -> None:
-        """Always posts: the money is on its way back."""
+        """Always posts: the money is on its way back. A captured hold stays captured; what can be reversed is as it was."""
         if account is None:
             raise BadRecord("UNKNOWN_ACCOUNT", "an unwind for an account that is not here")
-        account.credits_posted += leg.amount.minor
-        hold = account.holds.get(leg.pending_id or "") if leg.kind == "CAPTURE" else None
-        if hold is not None:
-            account.give_back(leg.amount.minor, hold.day)
-        elif leg.kind != "CAPTURE" and leg.hops:
-            account.give_back(leg.amount.minor, leg.hops[0] // DAY_MS)
+        minor, currency = leg.amount
+        account.credits_posted += minor
+        if leg.kind == "CAPTURE":
+            hold = account.holds.get(leg.pending_id or "")
+            if hold is not None:  # it is kept far longer than a credit is under way
+                account.give_back(minor, hold.day)
+        elif leg.hops:
+            account.give_back(minor, leg.hops[0] // DAY_MS)
         if leg.kind == "REVERSAL":
             credit = account.credits.get(leg.original_payment_id or "")
             if credit is not None:
-                account.credits[leg.original_payment_id or ""] = credit._replace(left=credit.left + leg.amount.minor)
-        contra = self._transit(leg.amount, -leg.amount.minor, context)
-        self._entry(key, account, leg.payment_id, "UNWIND", leg.amount, context, contra)
+                account.credits[leg.original_payment_id or ""] = credit._replace(left=credit.left + minor)
+        contra = _contra("transit", currency, context)
+        self._entry(key, account, leg.payment_id, "UNWIND", leg.amount, context, contra, -minor)
         self._refuse(leg, context, leg.reason)
         if account.in_flight == leg.payment_id:
             self._open_gate(key, account, context)
@@ -190,7 +179,7 @@ class AccountProcessor(Processor):
         account.holds[leg.payment_id] = Hold(minor, clock // DAY_MS, "OPEN", until, leg.reference, leg.admitted_at)
         if until != NEVER:
             context.set_deadline(leg.payment_id, until)
-        self._entry(key, account, leg.payment_id, "HOLD", leg.amount, context, None)
+        self._entry(key, account, leg.payment_id, "HOLD", leg.amount, context)
         self._status(leg, "PDNG", context)
 
     def _capture(self, key: str, account: Account | None, leg: LedgerLeg, context: Context) -> None:
@@ -204,6 +193,7 @@ class AccountProcessor(Processor):
             return
         hold = account.holds.get(hold_id)
         reason, detail = _judge_hold(hold)
+        contra = _contra("transit", leg.amount.currency, context)
         if reason is None:
             if account.closed:
                 reason = codes.ACCOUNT_CLOSED
@@ -211,14 +201,14 @@ class AccountProcessor(Processor):
                 reason = codes.CURRENCY_NOT_ALLOWED
             elif hold is not None and minor > hold.amount:
                 reason, detail = codes.AMOUNT_NOT_ALLOWED, "more than held"
+            elif _is_full(contra, minor, context):
+                reason = codes.AMOUNT_NOT_ALLOWED
         if hold is None or reason is not None:
             self._refuse(leg, context, reason, detail)
             return
         account.debits_pending -= minor
         account.debits_posted += minor
-        self._entry(
-            key, account, leg.payment_id, "CAPTURE", leg.amount, context, self._transit(leg.amount, minor, context)
-        )
+        self._entry(key, account, leg.payment_id, "CAPTURE", leg.amount, context, contra, minor)
         if hold.amount > minor:
             self._free(key, account, leg.payment_id, hold, hold.amount - minor, context)
         self._end_hold(account, hold_id, hold, "CAPTURED", context)
@@ -226,7 +216,7 @@ class AccountProcessor(Processor):
         self._send_credit(account, leg, context)
 
     def _release(self, key: str, account: Account | None, leg: LedgerLeg, context: Context) -> None:
-        """VOID: always posts while the hold is open."""
+        """VOID: always posts while the hold is open. It frees all that is held, whatever amount it names itself."""
         hold_id = leg.pending_id or ""
         hold = None if account is None else account.holds.get(hold_id)
         reason, detail = (codes.UNKNOWN_DEBTOR, None) if account is None else _judge_hold(hold)
@@ -235,8 +225,9 @@ class AccountProcessor(Processor):
             return
         self._free(key, account, leg.payment_id, hold, hold.amount, context)
         self._end_hold(account, hold_id, hold, "VOIDED", context)
-        self._hold_status(hold_id, hold, "CANC", Money(hold.amount, account.currency), context)
-        self._status(leg, "ACCC", context)
+        freed = Money(hold.amount, account.currency)
+        self._hold_status(hold_id, hold, "CANC", freed, context)
+        self._status(leg._replace(amount=freed), "ACCC", context)
 
     def _complete(self, key: str, account: Account | None, leg: LedgerLeg, context: Context) -> None:
         if account is None or account.in_flight != leg.payment_id:
@@ -274,7 +265,7 @@ class AccountProcessor(Processor):
     def _free(self, key: str, account: Account, payment_id: str, hold: Hold, minor: int, context: Context) -> None:
         account.debits_pending -= minor
         account.give_back(minor, hold.day)
-        self._entry(key, account, payment_id, "RELEASE", Money(minor, account.currency), context, None)
+        self._entry(key, account, payment_id, "RELEASE", Money(minor, account.currency), context)
 
     def _end_hold(self, account: Account, hold_id: str, hold: Hold, outcome: str, context: Context) -> None:
         until = context.clock + MEMORY_MS
@@ -282,19 +273,6 @@ class AccountProcessor(Processor):
         context.set_deadline(hold_id, until)
 
     # --- postings ---
-
-    def _transit(self, amount: Money, minor: int, context: Context) -> tuple[str, int]:
-        return self._contra("transit", amount.currency, minor, context)
-
-    def _outside(self, amount: Money, minor: int, context: Context) -> tuple[str, int]:
-        return self._contra("outside", amount.currency, minor, context)
-
-    def _contra(self, what: str, currency: str, minor: int, context: Context) -> tuple[str, int]:
-        """Posts the other side of a pair; gives the contra account and its balance afterwards."""
-        name = f"~{what}/{context.partition}/{currency}"
-        balances = context.shared.contra
-        balance = balances[name] = balances.get(name, 0) + minor
-        return name, balance
 
     def _entry(
         self,
@@ -304,31 +282,33 @@ class AccountProcessor(Processor):
         leg: Leg,
         amount: Money,
         context: Context,
-        contra: tuple[str, int] | None,
+        contra: str | None = None,
+        minor: int = 0,
     ) -> None:
-        """Writes one line of the journal, and the account's new state."""
+        """Writes one line of the journal and the account's new state; posts `minor` to the contra account, the other side of the pair."""
         account.version += 1
         account.last_payment_id = payment_id
+        contra_balance = 0
+        if contra is not None:
+            balances = context.shared.contra
+            contra_balance = balances[contra] = balances.get(contra, 0) + minor
         balance = account.credits_posted - account.debits_posted
         pending = account.debits_pending
-        name, contra_balance = contra or (None, 0)
-        context.emit(
-            topics.JOURNAL,
+        available = balance - pending + account.overdraft_limit
+        entry = LedgerEntry(
             key,
-            LedgerEntry(
-                key,
-                account.version,
-                payment_id,
-                leg,
-                name,
-                amount,
-                balance,
-                balance - pending + account.overdraft_limit,
-                pending,
-                contra_balance,
-                context.at,
-            ),
+            account.version,
+            payment_id,
+            leg,
+            contra,
+            amount,
+            balance,
+            available,
+            pending,
+            contra_balance,
+            context.at,
         )
+        context.emit(topics.JOURNAL, key, entry)
         self._publish(key, account, context)
 
     def _publish(self, key: str, account: Account, context: Context) -> None:
@@ -443,59 +423,19 @@ class AccountProcessor(Processor):
     # --- administration ---
 
     def on_broadcast(self, event: Rule, context: Context) -> None:
-        """A velocity rule: parameters interval_ms, and max_count or max_minor or both."""
-        if event.name != VELOCITY and not event.name.startswith(VELOCITY + ":"):
-            return
-        rules, parameters = context.shared.rules, event.parameters
-        held = rules.get(event.name)
-        if held is not None and event.version <= held.version:
+        if not change_rules(context.shared.rules, event):
             context.count_as_duplicate()
-            return
-        interval = parameters.get("interval_ms", 0)
-        if interval < 1:
-            raise BadRecord("BAD_RULE", "interval_ms must be positive")
-        rules[event.name] = VelocityRule(
-            event.version, event.active, interval, parameters.get("max_count"), parameters.get("max_minor")
-        )
 
-    def _administer(self, key: str, account: Account | None, event: object, context: Context) -> Account:
-        """Account changes carry an id and the settings version that they expect (contract line 11)."""
-        assert isinstance(event, AccountOpened | AccountLimited | AccountFrozen | AccountClosed)
-        if account is not None and event.admin_id == account.admin_id:
+    def _administer(self, key: str, account: Account | None, event: AccountEvent, context: Context) -> Account | None:
+        changed = change_account(key, account, event)
+        if changed is None:
             context.count_as_duplicate()
             return account
-        if event.expected != (0 if account is None else account.settings):
-            raise BadRecord("STALE_SETTINGS", "the account has other settings than the sender saw")
-        if isinstance(event, AccountOpened | AccountLimited) and (
-            event.overdraft_limit < 0 or (event.daily_limit or 0) < 0
-        ):
-            raise BadRecord("BAD_LIMIT", "limits must not be negative")
-        if isinstance(event, AccountOpened):
-            if not is_account_id(key) or event.currency not in EXPONENTS:
-                raise BadRecord("BAD_ACCOUNT", "account id or currency is not allowed")
-            account = Account(
-                event.currency,
-                overdraft_limit=event.overdraft_limit,
-                daily_limit=event.daily_limit,
-                one_in_flight=event.one_in_flight,
-            )
-        elif account is None:
-            raise BadRecord("UNKNOWN_ACCOUNT", "the account was never opened")
-        elif isinstance(event, AccountLimited):
-            account.overdraft_limit, account.daily_limit = event.overdraft_limit, event.daily_limit
-        elif isinstance(event, AccountFrozen):
-            account.frozen = event.frozen
-        else:
-            account.closed = True
-        account.settings += 1
-        account.admin_id = event.admin_id
-        self._publish(key, account, context)
-        return account
+        self._publish(key, changed, context)
+        return changed
 
 
-def _next_leg(
-    leg: LedgerLeg, what: Leg, account_id: str, at: int, gated: bool | None = None, reason: str | None = None
-) -> LedgerLeg:
+def _next_leg(leg: LedgerLeg, what: Leg, account_id: str, at: int, gated: bool, reason: str | None = None) -> LedgerLeg:
     """The leg that follows `leg`, on the other account."""
     return LedgerLeg(
         leg.payment_id,
@@ -509,7 +449,7 @@ def _next_leg(
         leg.original_payment_id,
         leg.reference,
         reason,
-        leg.gated if gated is None else gated,
+        gated,
         leg.requested_at,
         leg.admitted_at,
         (*leg.hops, at),
@@ -542,13 +482,12 @@ def _judge_reversal(account: Account, leg: LedgerLeg, clock: int) -> tuple[str |
     return None, None
 
 
-def _remember_credit(account: Account, leg: LedgerLeg, clock: int) -> None:
-    """Keeps the credit for a reversal and forgets those that are too old; the oldest stand first."""
-    held = account.credits
-    while held:
-        oldest = next(iter(held))
-        if held[oldest].at + MEMORY_MS > clock:
-            break
-        del held[oldest]
-    held.pop(leg.payment_id, None)
-    held[leg.payment_id] = Credit(leg.counterparty or "", leg.amount.minor, clock)
+def _contra(what: str, currency: str, context: Context) -> str:
+    """Name of the account on the other side of a pair: `transit` between shards, or the world `outside`."""
+    return f"~{what}/{context.partition}/{currency}"
+
+
+def _is_full(contra: str, minor: int, context: Context) -> bool:
+    """A posting may not move a contra account out of its counter either."""
+    ledger: Ledger = context.shared
+    return abs(ledger.contra.get(contra, 0) + minor) > MAX_COUNTER

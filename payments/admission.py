@@ -4,18 +4,19 @@ Flow: payments.incoming → admission → the first leg on payments.inflight and
 """
 
 from payments import codes, topics
+from payments.account import DAY_MS as DAY_MS  # also for who sets the TTL
 from payments.currencies import EXPONENTS
 from payments.memory import Memory, MemoryCodec
 from schemas.payments import LedgerLeg, Leg, PaymentInitiated, PaymentStatus, Status
 from transforms.errors import BadRecord
 from transforms.fold import Context, Processor
 
-DAY_MS = 86_400_000
 CLOCK_TOLERANCE_MS = 300_000  # how far a client's clock may run ahead of the log's
 MAX_MINOR = (
     10**15
 )  # most that one payment may move; leaves the counters of an account room for thousands of such payments
-MAX_ID_CHARS = 128
+MAX_HOLD_MS = 3_660 * DAY_MS  # longest timeout of a hold, about ten years
+MAX_ID_CHARS = 128  # of ids and references
 
 FIRST_LEG: dict[str, Leg] = {
     "DEPOSIT": "CREDIT",
@@ -26,41 +27,65 @@ FIRST_LEG: dict[str, Leg] = {
     "VOID": "RELEASE",
     "REVERSAL": "DEBIT",
 }
-_TWO_SIDED = frozenset({"TRANSFER", "CAPTURE", "REVERSAL"})
+
+_FIELDS = {  # which of debtor, creditor, pending_id and original_payment_id a kind has; all others must be missing
+    "DEPOSIT": (False, True, False, False),
+    "WITHDRAWAL": (True, False, False, False),
+    "TRANSFER": (True, True, False, False),
+    "HOLD": (True, False, False, False),
+    "CAPTURE": (True, True, True, False),
+    "VOID": (True, False, True, False),
+    "REVERSAL": (True, True, False, True),
+}
 
 
 def is_account_id(account: str | None) -> bool:
     """Ids that begin with ~ are the ledger's own contra accounts."""
-    return bool(account) and not account.startswith("~") and len(account) <= MAX_ID_CHARS  # type: ignore[union-attr]
+    return account is not None and 0 < len(account) <= MAX_ID_CHARS and account[0] != "~"
 
 
 def refusal(payment: PaymentInitiated, clock: int, ttl_ms: int) -> tuple[str, str | None] | None:
     """Why the payment cannot be admitted, as (reason code, detail), or None. Looks at the payment alone."""
-    kind, amount = payment.kind, payment.amount
+    kind, amount, debtor, creditor = payment.kind, payment.amount, payment.debtor_account, payment.creditor_account
     if payment.requested_at < clock - ttl_ms:
         return codes.TOO_OLD, None
     if payment.requested_at > clock + CLOCK_TOLERANCE_MS:
-        return codes.INVALID_DATE, "requested_at is ahead of the log"
-    if kind != "DEPOSIT" and not is_account_id(payment.debtor_account):
-        return codes.UNKNOWN_DEBTOR, None
-    if (kind == "DEPOSIT" or kind in _TWO_SIDED) and not is_account_id(payment.creditor_account):
-        return codes.UNKNOWN_CREDITOR, None
-    if kind in _TWO_SIDED and payment.debtor_account == payment.creditor_account:
-        return codes.FORBIDDEN, "debtor and creditor are the same account"
+        return codes.FUTURE_DATE, "requested_at"
+    has_debtor, has_creditor, has_pending, has_original = _FIELDS[kind]
+    # A field too many may mean another kind than was said: a DEPOSIT with a debtor would make money out of a transfer.
+    if has_debtor:
+        if not is_account_id(debtor):
+            return codes.UNKNOWN_DEBTOR, None
+    elif debtor is not None:
+        return codes.FIELD_NOT_ALLOWED, "debtor_account"
+    if has_creditor:
+        if not is_account_id(creditor):
+            return codes.UNKNOWN_CREDITOR, None
+        if debtor == creditor:
+            return codes.FORBIDDEN, "debtor and creditor are the same account"
+    elif creditor is not None:
+        return codes.FIELD_NOT_ALLOWED, "creditor_account"
     if amount.currency not in EXPONENTS:
         return codes.CURRENCY_NOT_ALLOWED, None
-    if kind != "VOID":
-        if amount.minor == 0:
-            return codes.ZERO_AMOUNT, None
-        if not 0 < amount.minor <= MAX_MINOR:
-            return codes.AMOUNT_NOT_ALLOWED, None
-    if kind in ("CAPTURE", "VOID") and not payment.pending_id:
-        return codes.NARRATIVE, "pending_id is missing"
-    if kind == "REVERSAL" and not payment.original_payment_id:
-        return codes.NARRATIVE, "original_payment_id is missing"
-    if payment.hold_timeout_ms is not None and (kind != "HOLD" or payment.hold_timeout_ms < 1):
-        return codes.NARRATIVE, "hold_timeout_ms is for holds and must be positive"
+    if amount.minor == 0 and kind != "VOID":
+        return codes.ZERO_AMOUNT, None
+    if not 0 <= amount.minor <= MAX_MINOR:
+        return codes.AMOUNT_NOT_ALLOWED, None
+    if (not payment.pending_id) is has_pending:
+        return codes.FIELD_MISSING if has_pending else codes.FIELD_NOT_ALLOWED, "pending_id"
+    if (not payment.original_payment_id) is has_original:
+        return codes.FIELD_MISSING if has_original else codes.FIELD_NOT_ALLOWED, "original_payment_id"
+    timeout = payment.hold_timeout_ms
+    if timeout is not None:
+        if kind != "HOLD":
+            return codes.FIELD_NOT_ALLOWED, "hold_timeout_ms"
+        if not 0 < timeout <= MAX_HOLD_MS:
+            return codes.INCORRECT_FIELD, "hold_timeout_ms"
     return None
+
+
+def _too_long(text: str | None) -> bool:
+    return text is not None and len(text) > MAX_ID_CHARS
 
 
 class Admission(Processor):
@@ -75,11 +100,11 @@ class Admission(Processor):
         if ttl_ms < 1:
             raise ValueError(f"ttl_ms must be positive, got {ttl_ms}")
         self.ttl_ms = ttl_ms
-        self._memory = (ttl_ms + CLOCK_TOLERANCE_MS, max(1, ttl_ms // 24))
-        self.shared_codec = MemoryCodec(*self._memory)
+        self._keep_ms = ttl_ms + CLOCK_TOLERANCE_MS
+        self.shared_codec = MemoryCodec(self._keep_ms)
 
     def new_shared(self) -> Memory:
-        return Memory(*self._memory)
+        return Memory(self._keep_ms)
 
     def key(self, event: PaymentInitiated) -> str:
         if not 0 < len(event.payment_id) <= MAX_ID_CHARS:
@@ -87,6 +112,11 @@ class Admission(Processor):
         return event.payment_id
 
     def on_event(self, key: str, entity: None, event: PaymentInitiated, context: Context) -> None:
+        """Texts that statuses and legs repeat are bounded, or one record could make others that are too large for a topic."""
+        if len(event.amount.currency) != 3:
+            raise BadRecord("BAD_CURRENCY", "amount.currency is not three letters")
+        if _too_long(event.reference) or _too_long(event.pending_id) or _too_long(event.original_payment_id):
+            raise BadRecord("TOO_LONG", "reference, pending_id or original_payment_id")
         assert context.value is not None  # a record without value is a dead letter before it comes here
         seen = context.shared.recall(key, context.value, context.offset, context.clock)
         if seen is not None:
@@ -104,8 +134,6 @@ class Admission(Processor):
             account, counterparty = event.creditor_account, None
         else:
             account, counterparty = event.debtor_account, event.creditor_account
-            if event.kind in ("WITHDRAWAL", "VOID"):
-                counterparty = None
         assert account is not None
         leg = LedgerLeg(
             key,

@@ -1,8 +1,9 @@
 """Pure checkers of the invariants of a payment system, over the logs that it left and over the states of its shards.
 
-Each gives a list of violations, one line each: what is wrong, and where; an empty list means that the invariant holds. They trust no code of
-the processors: balances, limits and states are computed again from the records. A partition of payments.journal and one of payments.inflight of
-the same number belong together (the topics have the same number of partitions). The numbers are those of the invariants in docs/testing.md.
+Each gives a list of violations, one line each: what is wrong, and where; an empty list means that the invariant holds. They trust no
+code of the processors: balances, limits and states are computed again from the records. Partitions of payments.journal and of
+payments.inflight with the same number belong together (the topics have the same number of partitions). The numbers in the headings are
+those of the invariants in docs/testing.md.
 """
 
 from collections import Counter, defaultdict
@@ -134,7 +135,7 @@ def check_postings(logs: Logs) -> list[str]:
 
 
 def check_transit(logs: Logs) -> list[str]:
-    """The in-transit balances, as the journal states them, sum up to the money in flight: sent to a creditor, or back, and not yet posted."""
+    """The in-transit balances, as the journal states them, sum up to the money in flight: on its way to a creditor, or back."""
     stated: dict[str, tuple[str, int]] = {}  # contra account → (currency, newest balance)
     travels: dict[tuple[str, str], int] = defaultdict(int)  # (payment, currency) → departed − arrived
     for _, _, entry in _events(logs, topics.JOURNAL.name, LedgerEntry):
@@ -325,7 +326,7 @@ def _dotted(position: tuple[int, int] | None) -> str:
 
 
 def compare_logs(live: Logs, replayed: Logs, stage: str) -> list[str]:
-    """What `stage` wrote live and in a replay, byte for byte: per partition and writing shard the same keys, values and origins in order."""
+    """What `stage` wrote live and in a replay, byte for byte: per partition and writing shard the same records in order."""
     one, other, found = _written(live, stage), _written(replayed, stage), []
     for place in sorted(set(one) | set(other)):
         a, b = one.get(place, []), other.get(place, [])
