@@ -70,7 +70,7 @@ class Fold(beam.PTransform):
         super().__init__()
         self.make_engine, self.start_from = make_engine, start_from
 
-    def expand(self, chunks: beam.PCollection) -> Folded:
+    def expand(self, chunks: beam.PCollection) -> Any:  # a Folded; Beam warns of hints that are no PCollections
         folded = (
             chunks
             | "ByPartition" >> beam.Map(by_partition).with_output_types(tuple[int, Chunk])

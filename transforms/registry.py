@@ -31,9 +31,12 @@ class Registry:
             if name not in types:
                 continue
             codec = compile_codec(schemas.load_schema(name), types, _MAX_BYTES.get(name, MAX_BYTES))
-            frame = b"\0" + int(versions[-1]["id"]).to_bytes(4, "big")
-            self._writers[types[name]] = frame, codec.encode
-            self._readers[frame] = codec
+            self._add(types[name], versions[-1]["id"], codec)
+
+    def _add(self, kind: type, number: int, codec: Codec) -> None:
+        frame = b"\0" + number.to_bytes(4, "big")
+        self._writers[kind] = frame, codec.encode
+        self._readers[frame] = codec
 
     @staticmethod
     @cache

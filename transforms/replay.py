@@ -43,7 +43,7 @@ class CompareReplay(beam.PTransform):
         self.make_engine, self.topic = make_engine, topic
         self.compared, self.upserts = frozenset(compared), frozenset(upserts)
 
-    def expand(self, chunks: beam.PCollection) -> Replayed:
+    def expand(self, chunks: beam.PCollection) -> Any:  # a Replayed; Beam warns of hints that are no PCollections
         topic, wanted = self.topic, self.compared | self.upserts
         folded = (
             chunks
