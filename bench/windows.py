@@ -1,9 +1,10 @@
 """Window sums per key against idiomatic Beam, both from the same bytes of a topic file, in one run.
 
-The topic: `records` payments of {id, card, amount, at} as framed Avro in log records, 1,000 cards, 1,000 records a second of log time, each up to
-5 s older than its append time. Ours: blocks of the file as chunks -> `AggregateByWindow`. Idiomatic: ReadFromAvro -> decode the value with
-fastavro's parsed schema -> stamp with its time -> FixedWindows or SlidingWindows -> CombinePerKey(sum). Both on FnApiRunner, in one process; a
-measurement is the whole run of a pipeline, its start included. The sums of both are compared.
+The topic: `records` payments of {id, card, amount, at} as framed Avro in log records, 1,000 cards, 1,000 records a
+second of log time, each up to 5 s older than its append time. Ours: blocks of the file as chunks ->
+`AggregateByWindow`. Idiomatic: ReadFromAvro -> decode the value with fastavro's parsed schema -> stamp with its time
+-> FixedWindows or SlidingWindows -> CombinePerKey(sum). Both on FnApiRunner, in one process; a measurement is the
+whole run of a pipeline, its start included. The sums of both are compared.
 """
 
 import argparse

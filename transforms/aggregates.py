@@ -1,11 +1,13 @@
 """Aggregates: what a window makes of its values, as pure accumulators.
 
-An aggregate lifts a batch of values into an accumulator, merges accumulators and takes the result out. Merging is associative and commutative and
-`lift(a + b) == merge(lift(a), lift(b))`, so a result does not depend on how values were split into chunks and bundles, nor on their order. An
-accumulator is a plain value (`transforms.plain`) once packed: nothing is pickled.
+An aggregate lifts a batch of values into an accumulator, merges accumulators and takes the result out. Merging is
+associative and commutative and `lift(a + b) == merge(lift(a), lift(b))`, so a result does not depend on how values
+were split into chunks and bundles, nor on their order. An accumulator is a plain value (`transforms.plain`) once
+packed: nothing is pickled.
 
-Values of one window have one type. Integers may have any size and are never rounded. `Sum` and `Mean` take integers only, because a sum of floats
-depends on its order; money is integers anyway. NaN has no order, and row readers refuse it.
+Values of one window have one type. Integers may have any size and are never rounded. `Sum` and `Mean` take integers
+only, because a sum of floats depends on its order; money is integers anyway. NaN has no order, and row readers refuse
+it.
 """
 
 from collections import Counter
@@ -13,10 +15,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from heapq import nlargest
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
+import numpy as np
+
 from transforms.plain import decode_plain, encode_plain
+from transforms.scan import Longs
 
 MAX_FLOAT = 1.7976931348623157e308
 
@@ -32,6 +37,11 @@ class Aggregate:
     def lift(self, values: Sequence[Any]) -> Any:
         """The accumulator of a batch of values; of an empty batch: the identity."""
         raise NotImplementedError
+
+    def lift_runs(self, values: Longs, firsts: Longs) -> Sequence[Any]:
+        """The accumulators of the runs of a column of 64-bit integers. Each begins at one of `firsts`, which begin at 0."""
+        listed = values.tolist()
+        return [self.lift(listed[i:j]) for i, j in pairwise([*firsts.tolist(), len(listed)])]
 
     def merge(self, accumulators: Iterable[Any]) -> Any:
         """One accumulator of several; of none: the identity."""
@@ -78,6 +88,13 @@ class Sum(Aggregate):
             _check_integers("Sum", values)
         return total
 
+    def lift_runs(self, values: Longs, firsts: Longs) -> Sequence[int]:
+        largest = max(-int(values.min()), int(values.max()))
+        if largest * len(values) >= 1 << 63:
+            return super().lift_runs(values, firsts)
+        sums: list[int] = np.add.reduceat(values, firsts).tolist()
+        return sums
+
     def merge(self, accumulators: Iterable[int]) -> int:
         return sum(accumulators)
 
@@ -89,6 +106,10 @@ class Count(Aggregate):
     def lift(self, values: Sequence[Any]) -> int:
         return len(values)
 
+    def lift_runs(self, values: Longs, firsts: Longs) -> Sequence[int]:
+        counts: list[int] = np.diff(firsts, append=len(values)).tolist()
+        return counts
+
     def merge(self, accumulators: Iterable[int]) -> int:
         return sum(accumulators)
 
@@ -99,6 +120,9 @@ class Min(Aggregate):
 
     def lift(self, values: Sequence[Any]) -> tuple[Any, ...]:
         return (min(values),) if values else ()
+
+    def lift_runs(self, values: Longs, firsts: Longs) -> Sequence[tuple[int]]:
+        return [(value,) for value in np.minimum.reduceat(values, firsts).tolist()]
 
     def merge(self, accumulators: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
         return self.lift(tuple(chain.from_iterable(accumulators)))
@@ -113,6 +137,9 @@ class Max(Min):
 
     def lift(self, values: Sequence[Any]) -> tuple[Any, ...]:
         return (max(values),) if values else ()
+
+    def lift_runs(self, values: Longs, firsts: Longs) -> Sequence[tuple[int]]:
+        return [(value,) for value in np.maximum.reduceat(values, firsts).tolist()]
 
 
 @dataclass(frozen=True)
@@ -129,6 +156,9 @@ class Mean(Aggregate):
     def lift(self, values: Sequence[int]) -> tuple[int, int]:
         _check_integers("Mean", values)
         return sum(values), len(values)
+
+    def lift_runs(self, values: Longs, firsts: Longs) -> Sequence[tuple[int, int]]:
+        return list(zip(Sum().lift_runs(values, firsts), Count().lift_runs(values, firsts), strict=True))
 
     def merge(self, accumulators: Iterable[tuple[int, int]]) -> tuple[int, int]:
         total = count = 0
@@ -149,13 +179,16 @@ class Mean(Aggregate):
 
 @dataclass(frozen=True)
 class TopN(Aggregate):
-    """The `n` largest values, largest first, equal values as often as they come. To break ties by something, make it part of the value: (amount, id)."""
+    """The `n` largest values, largest first, equal values as often as they come.
+
+    To break ties by something, make it part of the value: (amount, id).
+    """
 
     n: int
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise ValueError(f"TopN: n must be at least 1, got {self.n}")
+        if type(self.n) is not int or self.n < 1:
+            raise ValueError(f"TopN: n must be a whole number of at least 1, got {self.n!r}")
 
     def lift(self, values: Iterable[Any]) -> tuple[Any, ...]:
         return tuple(nlargest(self.n, values))
@@ -194,7 +227,8 @@ def _bins(relative_error: float) -> Any:
 
 @dataclass(frozen=True)
 class Quantiles(Aggregate):
-    """Approximate quantiles by DDSketch (Masson, Rim, Lee, VLDB 2019): each is within `relative_error` of the exact value at rank floor(q (n − 1)).
+    """Approximate quantiles by DDSketch (Masson, Rim, Lee, VLDB 2019): each is within `relative_error` of the exact
+    value at rank floor(q (n − 1)).
 
     The result is a tuple of floats in the order of `quantiles`, None for no value. The accumulator counts values per bin, so merging is
     exact and its order does not matter; its size grows with the logarithm of the values' range.
@@ -280,6 +314,9 @@ class Several(Aggregate):
 
     def lift(self, values: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(a.lift(values) for a in self.aggregates)
+
+    def lift_runs(self, values: Longs, firsts: Longs) -> Sequence[tuple[Any, ...]]:
+        return list(zip(*(a.lift_runs(values, firsts) for a in self.aggregates), strict=True))
 
     def merge(self, accumulators: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
         several = tuple(accumulators)

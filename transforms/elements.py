@@ -43,9 +43,10 @@ class UnpackChunks(beam.PTransform):
 class ChunkElements(beam.PTransform):
     """PCollection[tuple[key, value]] of plain values, timestamped, in the global window -> PCollection[Chunk] for `ElementRows`.
 
-    Elements have no order and no append time, so these chunks have no clock: `AggregateByWindow` finds nothing late in them. What GroupByKey drops
-    on the watermark of such a source, it drops silently, as in any pipeline. Give `at`, the append time (ms) of an element by its value, where
-    there is one; a chunk's clock then knows the elements before it in the chunk, no others. Chunks hold what one bundle has, up to `size`.
+    Elements have no order and no append time, so these chunks have no clock: `AggregateByWindow` finds nothing late
+    in them. What GroupByKey drops on the watermark of such a source, it drops silently, as in any pipeline. Give
+    `at`, the append time (ms) of an element by its value, where there is one; a chunk's clock then knows the elements
+    before it in the chunk, no others. Chunks hold what one bundle has, up to `size`.
     """
 
     def __init__(self, at: Callable[[Any], int] | None = None, size: int = CHUNK_RECORDS) -> None:

@@ -1,7 +1,7 @@
 """Plain values as bytes: integers of any size, floats, strings, bytes, booleans, None, tuples and dicts of these.
 
-The encoding is deterministic (equal values of the same types give equal bytes) and can hold nothing else, so that accumulators and results travel
-without pickle.
+The encoding is deterministic (equal values of the same types give equal bytes) and can hold nothing else, so that
+accumulators and results travel without pickle.
 """
 
 import struct
@@ -28,12 +28,12 @@ def encode_plain(value: Any) -> bytes:
     """The bytes of `value`; TypeError for anything that is not plain."""
     kind = type(value)
     if kind is int:
-        raw = value.to_bytes((value.bit_length() >> 3) + 1, "big", signed=True)
+        raw: bytes = value.to_bytes((value.bit_length() >> 3) + 1, "big", signed=True)
         return b"i" + _size(len(raw)) + raw
     if kind is bytes:
-        return b"b" + _size(len(value)) + value
+        return b"".join((b"b", _size(len(value)), value))
     if kind is str:
-        raw = value.encode()
+        raw = str(value).encode()
         return b"s" + _size(len(raw)) + raw
     if kind is float:
         return b"d" + _DOUBLE.pack(value)
@@ -52,7 +52,7 @@ def decode_plain(data: bytes) -> Any:
     """The value that `encode_plain` wrote; ValueError for other bytes."""
     try:
         value, end = _decode(data, 0)
-    except (IndexError, UnicodeDecodeError, struct.error):
+    except (IndexError, TypeError, UnicodeDecodeError, struct.error, RecursionError):  # TypeError: a dict as a key
         end = -1
     if end != len(data):
         raise ValueError(f"not the encoding of a plain value: {len(data)} bytes")

@@ -1,18 +1,21 @@
 """Keyed windows over chunks: fixed, sliding and session aggregates, with panes and an output of late rows.
 
-Beam's windows cost tens of microseconds an element, so its elements here are partial aggregates: what a bundle of chunks has for one key and
-window. The pure part is in `transforms.partials`; Beam's own windows, triggers and lateness do the rest.
+Beam's windows cost tens of microseconds an element, so its elements here are partial aggregates: what a bundle of
+chunks has for one key and window. The pure part is in `transforms.partials`; Beam's own windows, triggers and
+lateness do the rest.
 
-**Late.** A row is late for a window when `window end + allowed_lateness_ms <= clock`, the clock being the largest append time of its partition before
-its record. That is judged here, per row, so it is the same at every replay, in any chunking and on any runner; what is late goes to `late`.
-GroupByKey drops, silently, what comes after `window end + allowed_lateness_ms` on its *watermark*. It never does so here as long as
-the watermark of the source is not ahead of the smallest clock of its partitions, which the sources of this package keep to: what is not late by the clock
-is then not late by the watermark. A bounded input has its watermark at the start until all is read.
+**Late.** A row is late for a window when `window end + allowed_lateness_ms <= clock`, the clock being the largest
+append time of its partition before its record. That is judged here, per row, so it is the same at every replay, in
+any chunking and on any runner; what is late goes to `late`. GroupByKey drops, silently, what comes after `window end
++ allowed_lateness_ms` on its *watermark*. It never does so here as long as the watermark of the source is not ahead
+of the smallest clock of its partitions, which the sources of this package keep to: what is not late by the clock is
+then not late by the watermark. A bounded input has its watermark at the start until all is read.
 
-**Panes.** Of an unbounded input: on time when the watermark passes the end of the window, early ones before it if asked for, a late one for each
-addition after it. The last pane of a window, accumulated, is reproducible byte for byte: it depends on the rows that were not late and on nothing
-else. How many panes come before it, and what is in them, depends on bundles and on machines. A bounded input has one pane per window, the last
-one: its partials are grouped by key alone, all windows of a key at once, because what Beam does per key and window is most of the cost.
+**Panes.** Of an unbounded input: on time when the watermark passes the end of the window, early ones before it if
+asked for, a late one for each addition after it. The last pane of a window, accumulated, is reproducible byte for
+byte: it depends on the rows that were not late and on nothing else. How many panes come before it, and what is in
+them, depends on bundles and on machines. A bounded input has one pane per window, the last one: its partials are
+grouped by key alone, all windows of a key at once, because what Beam does per key and window is most of the cost.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -46,12 +49,13 @@ from apache_beam.utils.windowed_value import PaneInfoTiming, WindowedValue
 from transforms.aggregates import Aggregate
 from transforms.chunks import Chunk
 from transforms.partials import (
+    MAX_SIZE_MS,
     Fixed,
     Partials,
     Session,
     Sliding,
     Window,
-    merge_bytes,
+    as_sliding,
     merge_partials,
     new_partials,
     pack_partials,
@@ -75,7 +79,6 @@ __all__ = [
 ]
 
 MAX_PENDING = 200_000  # values that a bundle holds before it hands over partials: bounds memory, changes no result
-MAX_LATENESS_MS = 100 * 366 * 86_400_000
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,8 @@ class EarlyByCount:
     partials: int = 1
 
     def __post_init__(self) -> None:
-        if self.partials < 1:
-            raise ValueError(f"EarlyByCount: partials must be at least 1, got {self.partials}")
+        if type(self.partials) is not int or self.partials < 1:
+            raise ValueError(f"EarlyByCount: partials must be a whole number of at least 1, got {self.partials!r}")
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,8 @@ class EarlyByDelay:
     delay_ms: int
 
     def __post_init__(self) -> None:
-        if self.delay_ms < 1:
-            raise ValueError(f"EarlyByDelay: delay_ms must be at least 1, got {self.delay_ms}")
+        if type(self.delay_ms) is not int or self.delay_ms < 1:
+            raise ValueError(f"EarlyByDelay: delay_ms must be a whole number of at least 1, got {self.delay_ms!r}")
 
 
 class WindowRow(NamedTuple):
@@ -111,7 +114,7 @@ class WindowRow(NamedTuple):
     end: int
     value: Any
     timing: str
-    index: int
+    index: int  # type: ignore[assignment] # hides tuple.index, which has no use here
 
 
 class LateRow(NamedTuple):
@@ -161,8 +164,8 @@ coders.registry.register_coder(BadRow, BadRowCoder)
 class Windowed(NamedTuple):
     """What `AggregateByWindow` gives. (A NamedTuple: Beam records its fields as the named outputs of the step.)
 
-    results: PCollection[WindowRow] in the global window, stamped with the last millisecond of the row's window (put them into windows again to
-    aggregate further); late: PCollection[LateRow]; bad: PCollection[BadRow].
+    results: PCollection[WindowRow] in the global window, stamped with the last millisecond of the row's window (put
+    them into windows again to aggregate further); late: PCollection[LateRow]; bad: PCollection[BadRow].
     """
 
     results: Any
@@ -195,41 +198,44 @@ class AggregateByWindow(beam.PTransform):
             raise ValueError(f"aggregate must be an aggregate, got {aggregate!r}")
         if aggregate.integers_only and not rows.may_be_integers:
             raise ValueError(f"{aggregate!r} takes integers, which the value of the rows is not")
-        if not 0 <= allowed_lateness_ms <= MAX_LATENESS_MS:
-            raise ValueError(f"allowed_lateness_ms must lie between 0 and {MAX_LATENESS_MS}, got {allowed_lateness_ms}")
+        if type(allowed_lateness_ms) is not int or not 0 <= allowed_lateness_ms <= MAX_SIZE_MS:
+            raise ValueError(
+                f"allowed_lateness_ms must be whole and from 0 to {MAX_SIZE_MS}, got {allowed_lateness_ms!r}"
+            )
         if not isinstance(early, EarlyByCount | EarlyByDelay | None):
             raise ValueError(f"early must be EarlyByCount, EarlyByDelay or None, got {early!r}")
         self._rows, self._window, self._aggregate = rows, window, aggregate
         self._lateness, self._early, self._accumulating = allowed_lateness_ms, early, accumulating
 
-    def expand(self, chunks: Any) -> Windowed:
+    def expand(self, chunks: Any) -> Any:
         if not isinstance(chunks.windowing.windowfn, GlobalWindows):
             raise ValueError(f"chunks must be in the global window, not in {chunks.windowing.windowfn!r}")
         window, aggregate = self._window, self._aggregate
         new = partial(new_partials, self._rows, window, aggregate, self._lateness)
-        make: DoFn = _MakeBatches(new) if chunks.is_bounded else _MakePartials(new, window)
-        made = chunks | "Make partials" >> beam.ParDo(make).with_output_types(tuple[bytes, bytes]).with_outputs(
+        make = (_MakeBatches if chunks.is_bounded else _MakePartials)(new, window, aggregate)
+        pairs = tuple[bytes, bytes]
+        made = chunks | "Make partials" >> beam.ParDo(make).with_output_types(pairs).with_outputs(
             "late", "bad", main="partials"
         )
         made.late.element_type, made.bad.element_type = LateRow, BadRow
         if chunks.is_bounded:
-            merge = _MergeBatches(window, aggregate)
-            results = (
-                made.partials | "Group" >> beam.GroupByKey() | "Merge" >> beam.ParDo(merge).with_output_types(WindowRow)
-            )
-        else:
             results = (
                 made.partials
-                | "Window"
-                >> beam.WindowInto(
-                    _window_fn(window),
-                    trigger=_trigger(self._early),
-                    accumulation_mode=AccumulationMode.ACCUMULATING
-                    if self._accumulating
-                    else AccumulationMode.DISCARDING,
-                    allowed_lateness=_duration(self._lateness),
-                )
-                | "Merge" >> beam.CombinePerKey(MergePartials(aggregate)).with_output_types(tuple[bytes, bytes])
+                | "Group" >> beam.GroupByKey()
+                | "Merge" >> beam.ParDo(_MergeBatches(window, aggregate)).with_output_types(WindowRow)
+            )
+        else:
+            mode = AccumulationMode.ACCUMULATING if self._accumulating else AccumulationMode.DISCARDING
+            windows = beam.WindowInto(
+                _window_fn(window),
+                trigger=_trigger(self._early),
+                accumulation_mode=mode,
+                allowed_lateness=_duration(self._lateness),
+            )
+            results = (
+                made.partials
+                | "Window" >> windows
+                | "Merge" >> beam.CombinePerKey(MergePartials(aggregate)).with_output_types(pairs)
                 | "Make rows" >> beam.ParDo(_MakeRows(window)).with_output_types(WindowRow)
                 | "Unwindow" >> beam.WindowInto(GlobalWindows())
             )
@@ -249,13 +255,14 @@ def _duration(ms: int) -> Duration:
 def _window_fn(window: Window) -> WindowFn:
     """Beam's windows for the partials.
 
-    Those of sliding windows are already one per window, stamped with its last millisecond. No two windows end in the same period, so fixed windows
-    of the period tell them apart, and close when the sliding windows do: nothing is copied into size / period windows.
+    Those of sliding windows are already one per window, stamped with its last millisecond. No two windows end in the
+    same period, so fixed windows of the period tell them apart, and close when the sliding windows do: nothing is
+    copied into size / period windows.
     """
     if isinstance(window, Session):
         return Sessions(_duration(window.gap_ms))
-    sliding = window.as_sliding if isinstance(window, Fixed) else window
-    return FixedWindows(_duration(sliding.period_ms), Timestamp(micros=sliding.first_end * 1000))
+    sliding = as_sliding(window)
+    return FixedWindows(_duration(sliding.period_ms), Timestamp(micros=sliding.phase_ms * 1000))
 
 
 def _trigger(early: EarlyByCount | EarlyByDelay | None) -> TriggerFn:
@@ -267,19 +274,22 @@ def _trigger(early: EarlyByCount | EarlyByDelay | None) -> TriggerFn:
 
 
 class _Take(DoFn):
-    """Takes chunks, gives late and bad rows; what becomes of the others, a subclass says. Holds a bundle's rows; if it fails, nothing stays."""
+    """Takes chunks, gives late and bad rows; what becomes of the others, a subclass says.
 
-    def __init__(self, new: Callable[[], Partials]) -> None:
-        self._new = new
+    It holds the rows of a bundle; if that fails, nothing stays.
+    """
+
+    def __init__(self, new: Callable[[], Partials], window: Window, aggregate: Aggregate) -> None:
+        self._new, self._window, self._aggregate = new, window, aggregate
 
     def start_bundle(self) -> None:
         self._partials = self._new()
 
     def process(self, element: Chunk) -> Iterator[Any]:
-        late, refused = self._partials.add(element)
+        late, bad = self._partials.add(element)
         for row in late:
             yield pvalue.TaggedOutput("late", LateRow(element.topic, element.partition, *row))
-        for record in refused:
+        for record in bad:
             yield pvalue.TaggedOutput("bad", BadRow(element.topic, element.partition, *record))
         if self._partials.pending >= MAX_PENDING:
             yield from self._hand_over()
@@ -292,19 +302,16 @@ class _Take(DoFn):
 
 
 class _MakePartials(_Take):
-    """Chunk -> (key, accumulator), both as bytes, one for each key and window, at the partial's time."""
-
-    def __init__(self, new: Callable[[], Partials], window: Window) -> None:
-        super().__init__(new)
-        self._window = window
+    """Chunk -> (key, accumulator), both as bytes, one for each key and window, at the partial's time; no bytes stand for the identity."""
 
     def _hand_over(self) -> Iterator[WindowedValue]:
-        everywhere = (GlobalWindow(),)
+        everywhere, encode = (GlobalWindow(),), self._aggregate.encode
         for key, partials in self._partials.take():
             raw = encode_plain(key)
-            for one in partials:
+            for one in merge_partials(self._window, self._aggregate, partials):
                 for time, accumulator in stamped(one, self._window):
-                    yield WindowedValue((raw, accumulator), Timestamp(micros=time * 1000), everywhere)
+                    encoded = b"" if accumulator is None else encode(accumulator)
+                    yield WindowedValue((raw, encoded), Timestamp(micros=time * 1000), everywhere)
 
 
 class _MakeBatches(_Take):
@@ -313,7 +320,7 @@ class _MakeBatches(_Take):
     def _hand_over(self) -> Iterator[WindowedValue]:
         everywhere, time = (GlobalWindow(),), GlobalWindow().max_timestamp()
         for key, partials in self._partials.take():
-            yield WindowedValue((encode_plain(key), pack_partials(partials)), time, everywhere)
+            yield WindowedValue((encode_plain(key), pack_partials(self._aggregate, partials)), time, everywhere)
 
 
 class _MergeBatches(DoFn):
@@ -324,10 +331,9 @@ class _MergeBatches(DoFn):
 
     def process(self, element: tuple[bytes, Iterable[bytes]]) -> Iterator[TimestampedValue]:
         key, aggregate = decode_plain(element[0]), self._aggregate
-        for start, end, accumulator in merge_partials(
-            self._window, aggregate, chain.from_iterable(map(unpack_partials, element[1]))
-        ):
-            row = WindowRow(key, start, end, aggregate.result(aggregate.decode(accumulator)), "ON_TIME", 0)
+        partials = chain.from_iterable(unpack_partials(aggregate, batch) for batch in element[1])
+        for start, end, accumulator in merge_partials(self._window, aggregate, partials):
+            row = WindowRow(key, start, end, aggregate.result(accumulator), "ON_TIME", 0)
             yield TimestampedValue(row, _last_moment(end))
 
 
@@ -347,11 +353,13 @@ class MergePartials(CombineFn):
         return self.merge_accumulators((accumulator, *elements))
 
     def merge_accumulators(self, accumulators: Iterable[bytes]) -> bytes:
-        return merge_bytes(self._aggregate, accumulators)
+        some = [accumulator for accumulator in accumulators if accumulator]
+        if len(some) < 2:
+            return some[0] if some else b""
+        return self._aggregate.encode(self._aggregate.merge(map(self._aggregate.decode, some)))
 
     def extract_output(self, accumulator: bytes) -> bytes:
-        merged = self._aggregate.decode(accumulator) if accumulator else self._aggregate.merge(())
-        return encode_plain(self._aggregate.result(merged))
+        return encode_plain(self._aggregate.result(self._aggregate.decode(accumulator))) if accumulator else b""
 
     def get_accumulator_coder(self) -> coders.Coder:
         return coders.BytesCoder()
@@ -368,6 +376,8 @@ class _MakeRows(DoFn):
         self, element: tuple[bytes, bytes], window: Any = DoFn.WindowParam, pane: Any = DoFn.PaneInfoParam
     ) -> Iterator[WindowRow]:
         key, result = element
+        if not result:  # a pane in which only identities came
+            return
         end = window.end.micros // 1000
         start = window.start.micros // 1000 if self._size is None else end - self._size
         yield WindowRow(
