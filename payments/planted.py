@@ -1,7 +1,8 @@
 """Planted faults: what the generator does wrong on purpose, and what must become of each.
 
-A recipe gives the steps of one fault: records that are fine (a hold, say) and the bad one that follows (a capture of more than was held). Every
-bad payment carries the reference `planted/NAME`, which its statuses echo, so the outcome can be counted by name beside ordinary traffic.
+A recipe gives the steps of one fault: records that are fine (a hold, say) and the bad one that follows (a capture of more than was held).
+Every bad payment carries the reference `planted/NAME`, which its statuses echo, so the outcome can be counted by name beside ordinary
+traffic.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,8 +37,8 @@ class Step(NamedTuple):
     """One record of a recipe, `delay_ms` after its beginning.
 
     event: what it says; key: None for the event's own, else the record's key (empty: no key); corrupt: what is done to the encoded value;
-    bad: counts as planted; claim_ms: claimed time minus append time, None for an ordinary claim; again_ms: the same bytes once more, so much
-    later.
+    bad: counts as planted; claim_ms: claimed time minus append time, None for an ordinary claim; again_ms: the same bytes once more, so
+    much later.
     """
 
     delay_ms: int
@@ -135,9 +136,9 @@ def _failed_again(world: World) -> list[Step]:
 
 
 def _gate_queue(world: World) -> list[Step]:
-    return [
-        Step(0, world.pay("TRANSFER", "gated", "payee", 1), bad=number < GATE_OVERFLOW) for number in range(GATE_BURST)
-    ]
+    """Which of them are refused is decided by the order of the log; in that of (time, id) it is the last."""
+    fine = GATE_BURST - GATE_OVERFLOW
+    return [Step(0, world.pay("TRANSFER", "gated", "payee", 1), bad=number >= fine) for number in range(GATE_BURST)]
 
 
 def _corrupt(change: Callable[[bytes], bytes | None]) -> Recipe:
