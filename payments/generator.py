@@ -85,7 +85,7 @@ class Generation:
         self.settings = settings
         self._draw = Random(settings.seed).random
         self._now = settings.start_ms
-        self._offset = self._payments = self._ids = self._pushed = 0
+        self._offset = self.payments = self._ids = self._pushed = 0
         self._later: list[_Later] = []
         self._recent: deque[tuple[Record, PaymentInitiated]] = deque(maxlen=_RECENT)
         recipes = planted.recipes(topics.INFLIGHT.partitions)
@@ -107,9 +107,9 @@ class Generation:
         first, rate, total = settings.start_ms + _OPENING_MS, settings.rate, settings.payments
         bad, duplicates = settings.bad, settings.duplicates
         to_fund = min(len(traffic.accounts), total // 5)
-        began, changes, every = self._payments, 0, max(50, total // 40)
-        while self._payments < total:
-            done = self._payments - began
+        began, changes, every = self.payments, 0, max(50, total // 40)
+        while self.payments < total:
+            done = self.payments - began
             self._now = now = first + done * 1000 // rate
             if later and later[0].at <= now:
                 yield self._due(heappop(later))
@@ -130,7 +130,7 @@ class Generation:
         """What the stream holds so far, and what must become of the planted faults; plain JSON."""
         return {
             "records": self._offset,
-            "payments": self._payments,
+            "payments": self.payments,
             "accounts": self.settings.accounts,
             "duplicates": self._duplicates,
             **faults_of(self._planted, self._expected),
@@ -143,7 +143,7 @@ class Generation:
         claimed = at - int(self._draw() * self.settings.disorder_ms)
         payment = _new(PaymentInitiated, (*payment[:-1], claimed))
         record = self._record(at, payment.payment_id.encode(), _REGISTRY.encode(payment))
-        self._payments += 1
+        self.payments += 1
         self._recent.append((record, payment))
         return record
 
@@ -156,7 +156,7 @@ class Generation:
         return _new(Record, (offset - 1, at, key, value, None, ()))
 
     def _again(self, at: int, record: Record) -> Record:
-        self._payments += 1
+        self.payments += 1
         self._duplicates += 1
         return self._record(at, record.key, record.value)
 
@@ -199,7 +199,7 @@ class Generation:
         value: bytes | None = _REGISTRY.encode(event)
         if value is not None and step.corrupt is not None:
             value = step.corrupt(value)
-        self._payments += 1
+        self.payments += 1
         self._planted[name] += step.bad
         record = self._record(at, key or None, value)
         if step.again_ms is not None:
