@@ -14,9 +14,7 @@ import apache_beam as beam
 from apache_beam import coders
 from apache_beam.pvalue import TaggedOutput
 
-from schemas import load_schema
-from schemas.rails import RECORDS, DeadLetter, Origin, Position, Record, Source
-from transforms.avro import compile_codec
+from schemas.rails import DeadLetter, Origin, Position, Record, Source
 from transforms.breaker import BadCounts
 from transforms.chunks import CHUNK_RECORDS, Chunk, encode_record, pack_chunks, unpack_chunk
 from transforms.errors import BadRecord
@@ -27,19 +25,17 @@ from transforms.routing import MergeAll
 ATTEMPT_HEADER = "rails.attempt"
 """Header of a record that was sent again: how many redrives it has behind it, in decimal digits."""
 
-_FRAME = Registry.of("rails").frame(DeadLetter)
-# Larger than a message may be: a letter holds one, and what is around it.
-_CODEC = compile_codec(load_schema("rails.DeadLetter"), RECORDS, max_bytes=1 << 26, max_items=1 << 20)
+_RAILS = Registry.of("rails")
 
 
 class DeadLetterCoder(coders.Coder):
-    """A dead letter as its Avro bytes."""
+    """A dead letter as the value of its record."""
 
     def encode(self, value: DeadLetter) -> bytes:
-        return _CODEC.encode(value)
+        return _RAILS.encode(value)
 
     def decode(self, encoded: bytes) -> DeadLetter:
-        letter: DeadLetter = _CODEC.decode(encoded)
+        letter: DeadLetter = _RAILS.decode(encoded)
         return letter
 
     def is_deterministic(self) -> bool:
@@ -193,7 +189,7 @@ def letter_records(letters: Iterable[DeadLetter]) -> Iterator[Record]:
             offset,
             clock,
             letter.key or b"",
-            _FRAME + _CODEC.encode(letter),
+            _RAILS.encode(letter),
             Origin(source, *position, prevs.get(source)),
             (),
         )
@@ -216,15 +212,7 @@ def code_counts(chunk: Chunk) -> Iterator[BadCounts]:
     """The codes of the dead letters in a chunk, by stage; the letters themselves were counted by their stages."""
     codes: dict[str, Counter[str]] = {}
     for record in unpack_chunk(chunk):
-        letter = read_letter(record.value)
+        letter = _RAILS.decode(record.value or b"")
         codes.setdefault(letter.stage, Counter())[letter.code] += 1
     for stage, found in sorted(codes.items()):
         yield BadCounts(stage, 0, 0, tuple(sorted(found.items())), -1)
-
-
-def read_letter(value: bytes | None) -> DeadLetter:
-    """The dead letter in the value of a record of its topic, larger ones than a message may be too; BadRecord if it is none."""
-    if value is None or value[:5] != _FRAME:
-        raise BadRecord("UNKNOWN_SCHEMA", "not a dead letter")
-    letter: DeadLetter = _CODEC.decode(value, len(_FRAME))
-    return letter

@@ -101,7 +101,7 @@ def append_time(value: Any) -> int:
 
 def _object(line: bytes) -> dict[str, Any]:
     try:
-        fields = json.loads(line.decode(), object_pairs_hook=_without_repeats, parse_constant=_no_constant)
+        fields = _DECODER.decode(line.decode())
     except (ValueError, RecursionError):
         raise BadRecord("NOT_AN_EVENT", "not JSON") from None
     if type(fields) is not dict:
@@ -118,6 +118,9 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(name)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_no_constant)
 
 
 def _plain(value: Any) -> Any:

@@ -89,7 +89,7 @@ def read_record_file(path: str, reading: Reading, partition: int = 0) -> Iterato
     offset = size = 0
     before = clock = -1
     for record in records_of(path, reading):
-        raw = encode_record(record if record.offset == offset else record._replace(offset=offset))
+        raw = encode_record(record if record.offset == offset else Record(offset, *record[1:]))
         held.append(raw)
         size += len(raw)
         offset += 1
