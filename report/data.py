@@ -1,8 +1,9 @@
 """What the report says, read from the views database by SQL that DuckDB and SQLite both know. Money is integer minor units, times are ms."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
-from payments.views import BOOK_EQUATIONS
+from payments.view_tables import BOOK_EQUATIONS, MINUTE_MS
+from report.views import Connection
 
 BUCKETS = (
     (1_000, "second"),
@@ -10,7 +11,7 @@ BUCKETS = (
     (5_000, "5 seconds"),
     (10_000, "10 seconds"),
     (30_000, "30 seconds"),
-    (60_000, "minute"),
+    (MINUTE_MS, "minute"),
     (300_000, "5 minutes"),
     (900_000, "15 minutes"),
     (3_600_000, "hour"),
@@ -24,51 +25,53 @@ MAX_BUCKETS = 90  # bars that a phone can still show
 TOP = 10
 
 
-class Connection(Protocol):
-    """What duckdb.DuckDBPyConnection and sqlite3.Connection have in common."""
-
-    def execute(self, query: str, parameters: Any = ..., /) -> Any: ...
-
-
 class StatusTotal(NamedTuple):
     """Payments in one state. `stage` is the one that said so."""
 
     status: str
     reason: str | None
+    detail: str | None
     stage: str
     count: int
 
 
 class Trial(NamedTuple):
-    """One partition's postings in one currency; total must be 0."""
+    """All partitions' postings in one currency. total must be 0; `wrong` is the number of partitions in which it is not."""
 
     currency: str
-    shard: int
     accounts: int
     in_transit: int
     outside: int
     total: int
+    shards: int
+    wrong: int
 
 
 class Bucket(NamedTuple):
-    """Payments that came to an end in [start, start + width), by currency."""
+    """Payments that came to an end in [start, start + width), of one currency. rejected: after admission and at it."""
 
     start: int
-    currency: str
     confirmed: int
     amount: int
     rejected: int
 
 
 class InFlight(NamedTuple):
-    """Money between two accounts: at the end of the bucket, and the most that there was at any millisecond in it."""
+    """Money between two accounts: at the end of the bucket, and the most that there was at any moment of it."""
 
     start: int
-    currency: str
     end: int
     end_amount: int
     peak: int
     peak_amount: int
+
+
+class Minute(NamedTuple):
+    """The minute in which most money was confirmed."""
+
+    start: int
+    confirmed: int
+    amount: int
 
 
 class Latency(NamedTuple):
@@ -81,7 +84,6 @@ class Latency(NamedTuple):
 
 class AccountLine(NamedTuple):
     account_id: str
-    currency: str
     balance: int
     available: int
     pending: int
@@ -93,7 +95,6 @@ class AccountLine(NamedTuple):
 
 class Movement(NamedTuple):
     at: int
-    currency: str
     amount: int
     kind: str
     debtor: str | None
@@ -115,168 +116,182 @@ class DeadLetterGroup(NamedTuple):
     value: bytes | None
 
 
-class Check(NamedTuple):
-    """An invariant: what it says, and whether it holds."""
+class CurrencyFigures(NamedTuple):
+    """What is said of one currency that an account has (a rejected payment may name any other).
 
-    name: str
-    holds: bool
+    Buckets follow one another without a gap; `in_flight` is empty when nothing ever was.
+    """
+
+    currency: str
+    confirmed: int
+    amount: int
+    buckets: list[Bucket]
+    in_flight: list[InFlight]
+    busiest: Minute | None
+    balances: list[tuple[int, str]]
+    accounts: list[AccountLine]
+    movements: list[Movement]
 
 
-class Facts(NamedTuple):
-    """Everything on the page."""
+class Figures(NamedTuple):
+    """Everything on the page but the checks. first, last: log time of the first admission and of the last status; currencies: the busiest first."""
 
     first: int | None
     last: int | None
-    bucket_ms: int
-    bucket_name: str
+    width: int
+    width_name: str
     books: dict[str, int]
-    checks: list[Check]
+    journal_entries: int
     statuses: list[StatusTotal]
     attempts: list[StatusTotal]
     trial: list[Trial]
-    buckets: list[Bucket]
-    in_flight: list[InFlight]
     latencies: list[Latency]
-    balances: dict[str, list[int]]
-    accounts: list[AccountLine]
-    movements: list[Movement]
+    currencies: list[CurrencyFigures]
     dead_letters: list[DeadLetterGroup]
-    minutes: list[tuple[int, str, int, int, int, int]]
-    journal_entries: int
-    confirmed: int
 
 
 def bucket_of(span_ms: int) -> tuple[int, str]:
     """The narrowest bucket that cuts a span into at most MAX_BUCKETS."""
     for width, name in BUCKETS:
-        if span_ms // width < MAX_BUCKETS:
+        if span_ms // width + 2 <= MAX_BUCKETS:  # both ends may be cut by a border
             return width, name
     return BUCKETS[-1]
 
 
-def read_facts(db: Connection) -> Facts:
+def read_figures(db: Connection) -> Figures:
     """All figures of the page."""
     first, last = db.execute("SELECT MIN(admitted_at), MAX(at_ms) FROM payments").fetchone()
     width, name = bucket_of(0 if first is None else last - first)
-    trial = [Trial(*row) for row in db.execute("SELECT * FROM trial_balance ORDER BY currency, shard").fetchall()]
-    books = _books(db)
-    return Facts(
+    return Figures(
         first,
         last,
         width,
         name,
-        books,
-        _checks(db, books, trial),
-        _status_totals(db, "SELECT status, reason, stage, COUNT(*) FROM payments GROUP BY 1, 2, 3"),
-        _status_totals(db, "SELECT status, reason, 'payments.admission', COUNT(*) FROM attempts GROUP BY 1, 2, 3"),
-        trial,
-        _buckets(db, width),
-        _in_flight(db, width),
+        read_books(db),
+        int(db.execute("SELECT COUNT(*) FROM journal").fetchone()[0]),
+        _totals(db, _STATUSES),
+        _totals(db, _ATTEMPTS),
+        [Trial(*row) for row in db.execute(_TRIAL).fetchall()],
         [Latency(*row) for row in db.execute(_LATENCY).fetchall()],
-        _balances(db),
-        _top_accounts(db),
-        _movements(db),
+        _currencies(db, width),
         [DeadLetterGroup(*row) for row in db.execute(_DEAD_LETTERS).fetchall()],
-        [tuple(row) for row in db.execute(_MINUTES).fetchall()],
-        _one(db, "SELECT COUNT(*) FROM journal"),
-        _one(db, "SELECT COUNT(*) FROM confirmed"),
     )
 
 
-def _one(db: Connection, query: str) -> int:
-    return int(db.execute(query).fetchone()[0])
-
-
-def _books(db: Connection) -> dict[str, int]:
+def read_books(db: Connection) -> dict[str, int]:
+    """The counts that BOOK_EQUATIONS relate, by name."""
     names = list(dict.fromkeys(name for equation in BOOK_EQUATIONS for name in (equation.left, *equation.parts)))
     row = db.execute(f"SELECT {', '.join(names)} FROM books").fetchone()
     return {name: int(value) for name, value in zip(names, row, strict=True)}
 
 
-def _checks(db: Connection, books: dict[str, int], trial: list[Trial]) -> list[Check]:
-    wrong = "SELECT COUNT(*) FROM accounts WHERE "
-    return [
-        Check("Every incoming record is accounted for", BOOK_EQUATIONS[0].holds(books)),
-        Check("Every admitted payment is accounted for", BOOK_EQUATIONS[1].holds(books)),
-        Check("The trial balance is zero in every partition", all(line.total == 0 for line in trial)),
-        Check("Every journal adds up to its balance, without a gap", _one(db, wrong + _JOURNAL_IS_WRONG) == 0),
-        Check("Published balances agree with the journal", _one(db, wrong + _STATE_IS_WRONG) == 0),
-        Check("No account is below its limit", _one(db, wrong + "available < 0 AND overdraft_limit = 0") == 0),
-    ]
+def _totals(db: Connection, query: str) -> list[StatusTotal]:
+    """Ordered here: the databases disagree where NULL stands."""
+    totals = [StatusTotal(*row) for row in db.execute(query).fetchall()]
+    return sorted(totals, key=lambda t: (-t.count, t.status, t.reason or "", t.detail or "", t.stage))
 
 
-_JOURNAL_IS_WRONG = (
-    "journal_balance <> posted OR entries <> (SELECT COUNT(*) FROM journal j WHERE j.account_id = accounts.account_id)"
-)
-_STATE_IS_WRONG = "balance <> COALESCE(journal_balance, 0)"
-
-
-def _status_totals(db: Connection, query: str) -> list[StatusTotal]:
-    return sorted(
-        (StatusTotal(*row) for row in db.execute(query).fetchall()), key=lambda s: (-s.count, s.status, s.reason or "")
-    )
-
-
-def _buckets(db: Connection, width: int) -> list[Bucket]:
-    query = f"""
-        SELECT start, currency, SUM(confirmed), SUM(amount), SUM(rejected) FROM (
-            SELECT confirmed_at - confirmed_at % {width} AS start, currency, 1 AS confirmed, amount, 0 AS rejected FROM confirmed
-            UNION ALL
-            SELECT at_ms - at_ms % {width}, currency, 0, 0, 1 FROM payments WHERE status = 'RJCT'
-        ) AS ends GROUP BY start, currency ORDER BY start, currency"""
-    return [Bucket(*map(_plain, row)) for row in db.execute(query).fetchall()]
-
-
-def _in_flight(db: Connection, width: int) -> list[InFlight]:
-    query = f"""
-        WITH changes AS (
-            SELECT currency, at_ms, SUM(CASE WHEN leg IN ('DEBIT', 'CAPTURE') THEN 1 ELSE -1 END) AS n,
-                   SUM(CASE WHEN leg IN ('DEBIT', 'CAPTURE') THEN amount ELSE -amount END) AS minor
-            FROM journal WHERE contra LIKE '~transit/%' GROUP BY currency, at_ms
-        ), levels AS (
-            SELECT currency, at_ms, at_ms - at_ms % {width} AS start,
-                   SUM(n) OVER (PARTITION BY currency ORDER BY at_ms) AS n, SUM(minor) OVER (PARTITION BY currency ORDER BY at_ms) AS minor,
-                   ROW_NUMBER() OVER (PARTITION BY currency, at_ms - at_ms % {width} ORDER BY at_ms DESC) AS from_end
-            FROM changes
+def _currencies(db: Connection, width: int) -> list[CurrencyFigures]:
+    buckets = _by_currency(db, _BUCKETS.format(width=width), Bucket)
+    in_flight = _by_currency(db, _IN_FLIGHT.format(width=width), InFlight)
+    busiest = _by_currency(db, _BUSIEST, Minute)
+    balances: dict[str, list[tuple[int, str]]] = {}
+    for currency, balance, account in db.execute(_BALANCES).fetchall():
+        balances.setdefault(currency, []).append((balance, account))
+    accounts = _by_currency(db, _ACCOUNTS, AccountLine)
+    movements = _by_currency(db, _MOVEMENTS, Movement)
+    starts = [line.start for lines in (*buckets.values(), *in_flight.values()) for line in lines]
+    span = range(min(starts), max(starts) + 1, width) if starts else range(0)
+    found = []
+    for currency in balances.keys() | in_flight.keys() | movements.keys():
+        full = _every_bucket(buckets.get(currency, []), span)
+        found.append(
+            CurrencyFigures(
+                currency,
+                sum(bucket.confirmed for bucket in full),
+                sum(bucket.amount for bucket in full),
+                full,
+                _every_level(in_flight.get(currency, []), span),
+                next(iter(busiest.get(currency, [])), None),
+                balances.get(currency, []),
+                accounts.get(currency, []),
+                movements.get(currency, []),
+            )
         )
-        SELECT start, currency, SUM(CASE WHEN from_end = 1 THEN n END), SUM(CASE WHEN from_end = 1 THEN minor END), MAX(n), MAX(minor)
-        FROM levels GROUP BY start, currency ORDER BY start, currency"""
-    return [InFlight(*map(_plain, row)) for row in db.execute(query).fetchall()]
+    return sorted(found, key=lambda figures: (-figures.confirmed, figures.currency))
 
 
-def _plain(value: Any) -> Any:
-    """DuckDB's sums are HUGEINT, which Python gets as int; its SUM of nothing is a NULL."""
-    return value
+def _by_currency(db: Connection, query: str, line: type) -> dict[str, list]:
+    """Rows by their first column; the rest of each is a `line`."""
+    lines: dict[str, list] = {}
+    for currency, *values in db.execute(query).fetchall():
+        lines.setdefault(currency, []).append(line(*values))
+    return lines
 
 
-def _balances(db: Connection) -> dict[str, list[int]]:
-    balances: dict[str, list[int]] = {}
-    for currency, balance in db.execute("SELECT currency, balance FROM accounts ORDER BY currency, balance").fetchall():
-        balances.setdefault(currency, []).append(balance)
-    return balances
+def _every_bucket(buckets: list[Bucket], span: range) -> list[Bucket]:
+    held = {bucket.start: bucket for bucket in buckets}
+    return [held.get(start) or Bucket(start, 0, 0, 0) for start in span]
 
 
-def _top_accounts(db: Connection) -> list[AccountLine]:
-    query = f"""
-        SELECT account_id, currency, balance, available, pending, min_balance, max_balance, average_balance, postings FROM (
-            SELECT *, ROW_NUMBER() OVER (PARTITION BY currency ORDER BY balance DESC, account_id) AS place FROM accounts
-        ) AS ranked WHERE place <= {TOP} ORDER BY currency, place"""
-    return [AccountLine(*row) for row in db.execute(query).fetchall()]
+def _every_level(levels: list[InFlight], span: range) -> list[InFlight]:
+    """A level lasts until it changes, so a bucket's most is also what its predecessor left."""
+    held = {level.start: level for level in levels}
+    full: list[InFlight] = []
+    end = end_amount = 0
+    for start in span if levels else ():
+        level = held.get(start)
+        peak, peak_amount = end, end_amount
+        if level is not None:
+            peak, peak_amount = max(peak, level.peak), max(peak_amount, level.peak_amount)
+            end, end_amount = level.end, level.end_amount
+        full.append(InFlight(start, end, end_amount, peak, peak_amount))
+    return full
 
 
-def _movements(db: Connection) -> list[Movement]:
-    query = f"""
-        SELECT confirmed_at, currency, amount, kind, debtor_account, creditor_account, payment_id FROM (
-            SELECT *, ROW_NUMBER() OVER (PARTITION BY currency ORDER BY amount DESC, confirmed_at, payment_id) AS place FROM confirmed
-        ) AS ranked WHERE place <= {TOP} ORDER BY currency, place"""
-    return [Movement(*row) for row in db.execute(query).fetchall()]
-
-
+_STATUSES = """
+    SELECT status, reason, CASE WHEN reason = 'NARR' THEN detail END, stage, COUNT(*) FROM payments
+    GROUP BY 1, 2, 3, 4"""
+_ATTEMPTS = """
+    SELECT status, reason, NULL, 'payments.admission', COUNT(*) FROM attempts GROUP BY status, reason"""
+_TRIAL = """
+    SELECT currency, SUM(accounts), SUM(in_transit), SUM(outside), SUM(total), COUNT(*), SUM(CASE WHEN total = 0 THEN 0 ELSE 1 END)
+    FROM trial_balance GROUP BY currency ORDER BY currency"""
+_BUCKETS = """
+    SELECT currency, start, SUM(confirmed), SUM(amount), SUM(rejected) FROM (
+        SELECT confirmed_at - confirmed_at % {width} AS start, currency, 1 AS confirmed, amount, 0 AS rejected FROM confirmed
+        UNION ALL
+        SELECT at_ms - at_ms % {width}, currency, 0, 0, 1 FROM payments WHERE status = 'RJCT'
+    ) AS ends GROUP BY currency, start ORDER BY currency, start"""
+_IN_FLIGHT = """
+    WITH changes AS (
+        SELECT currency, at_ms, SUM(CASE WHEN leg IN ('DEBIT', 'CAPTURE') THEN 1 ELSE -1 END) AS n,
+               SUM(CASE WHEN leg IN ('DEBIT', 'CAPTURE') THEN amount ELSE -amount END) AS minor
+        FROM journal WHERE contra LIKE '~transit/%' GROUP BY currency, at_ms
+    ), levels AS (
+        SELECT currency, at_ms - at_ms % {width} AS start,
+               SUM(n) OVER (PARTITION BY currency ORDER BY at_ms) AS n, SUM(minor) OVER (PARTITION BY currency ORDER BY at_ms) AS minor,
+               ROW_NUMBER() OVER (PARTITION BY currency, at_ms - at_ms % {width} ORDER BY at_ms DESC) AS from_end
+        FROM changes
+    )
+    SELECT currency, start, SUM(CASE WHEN from_end = 1 THEN n END), SUM(CASE WHEN from_end = 1 THEN minor END), MAX(n), MAX(minor)
+    FROM levels GROUP BY currency, start ORDER BY currency, start"""
+_BUSIEST = """
+    SELECT currency, start, confirmed, confirmed_amount FROM (
+        SELECT *, ROW_NUMBER() OVER (PARTITION BY currency ORDER BY confirmed_amount DESC, start) AS place FROM minutes WHERE confirmed > 0
+    ) AS ranked WHERE place = 1 ORDER BY currency"""
+_BALANCES = "SELECT currency, balance, account_id FROM accounts ORDER BY currency, balance, account_id"
+_ACCOUNTS = f"""
+    SELECT currency, account_id, balance, available, pending, min_balance, max_balance, average_balance, postings FROM (
+        SELECT *, ROW_NUMBER() OVER (PARTITION BY currency ORDER BY balance DESC, account_id) AS place FROM accounts
+    ) AS ranked WHERE place <= {TOP} ORDER BY currency, place"""
+_MOVEMENTS = f"""
+    SELECT currency, confirmed_at, amount, kind, debtor_account, creditor_account, payment_id FROM (
+        SELECT *, ROW_NUMBER() OVER (PARTITION BY currency ORDER BY amount DESC, confirmed_at, payment_id) AS place FROM confirmed
+    ) AS ranked WHERE place <= {TOP} ORDER BY currency, place"""
 _LATENCY = "SELECT elapsed_ms, hops, COUNT(*) FROM confirmed GROUP BY elapsed_ms, hops ORDER BY elapsed_ms, hops"
 _DEAD_LETTERS = """
-    SELECT code, stage, count, detail, topic, shard, position, key, value FROM (
-        SELECT *, COUNT(*) OVER (PARTITION BY code, stage) AS count,
+    SELECT code, stage, number, detail, topic, shard, position, key, value FROM (
+        SELECT *, COUNT(*) OVER (PARTITION BY code, stage) AS number,
                ROW_NUMBER() OVER (PARTITION BY code, stage ORDER BY at_ms, id) AS place FROM dead_letters
-    ) AS ranked WHERE place = 1 ORDER BY count DESC, code, stage"""
-_MINUTES = """
-    SELECT start, currency, confirmed, confirmed_amount, in_flight, in_flight_amount FROM minutes ORDER BY start DESC, currency LIMIT 120"""
+    ) AS ranked WHERE place = 1 ORDER BY number DESC, code, stage"""

@@ -1,0 +1,251 @@
+"""What each chart shows: its rows, and what is said of every row.
+
+A chart's words are made here, exactly, in Python; the pixels come from the same integers as numbers in major units. So the browser formats
+nothing but axes.
+"""
+
+from typing import Any, NamedTuple
+
+from payments.currencies import EXPONENTS
+from report import texts
+from report.data import CurrencyFigures, Latency
+from report.specs import (
+    ACCOUNT_COLUMNS,
+    BALANCE_COLUMNS,
+    COUNT_COLUMNS,
+    FLIGHT_COLUMNS,
+    LATENCY_COLUMNS,
+    MONEY_COLUMNS,
+)
+
+
+class Chart(NamedTuple):
+    """One picture. kind: key of `specs.specs`; rows: plain values for Vega; cells: the same rows in words, under `columns` (tooltip and table)."""
+
+    id: str
+    kind: str
+    title: str
+    alt: str
+    columns: tuple[str, ...]
+    rows: list[dict[str, Any]]
+    cells: list[tuple[str, ...]]
+    legend: tuple[tuple[str, str], ...] = ()
+    note: str = ""
+
+    def data(self) -> list[dict[str, Any]]:
+        """Rows with their words as t0, t1 …"""
+        return [
+            row | {f"t{i}": cell for i, cell in enumerate(cells)}
+            for row, cells in zip(self.rows, self.cells, strict=True)
+        ]
+
+
+def currency_charts(figures: CurrencyFigures, width: int, width_name: str, number: int) -> list[Chart]:
+    """The charts of one currency; `number` makes their ids unique. None for what never happened."""
+    charts = []
+    if figures.confirmed or any(bucket.rejected for bucket in figures.buckets):
+        charts += [_money(figures, width, width_name, number), _counts(figures, width, width_name, number)]
+    if figures.in_flight:
+        charts.append(_in_flight(figures, width, width_name, number))
+    if figures.balances:
+        charts.append(_balances(figures, number))
+    return charts
+
+
+def _major(minor: int, currency: str) -> float:
+    return minor / 10 ** EXPONENTS.get(currency, 0)
+
+
+def _money(figures: CurrencyFigures, width: int, width_name: str, number: int) -> Chart:
+    currency, buckets = figures.currency, figures.buckets
+    rows = [{"start": b.start, "end": b.start + width, "money": _major(b.amount, currency)} for b in buckets]
+    cells = [
+        (texts.interval(b.start, width), texts.count(b.confirmed), texts.amount(b.amount, currency)) for b in buckets
+    ]
+    most = max(buckets, key=lambda b: b.amount)
+    alt = (
+        f"Bars: money confirmed per {width_name} in {currency}, {texts.amount(figures.amount, currency)} in all; most, "
+        f"{texts.amount(most.amount, currency)}, from {texts.interval(most.start, width)}."
+    )
+    busiest = figures.busiest
+    note = ""
+    if busiest is not None:
+        note = (
+            f"The busiest minute began at {texts.interval(busiest.start, 60_000)}: {texts.count(busiest.confirmed)} payments, "
+            f"{texts.amount(busiest.amount, currency)}."
+        )
+    title = f"Money confirmed per {width_name}"
+    return Chart(f"money-{number}", "money", title, alt, MONEY_COLUMNS, rows, cells, note=note)
+
+
+def _counts(figures: CurrencyFigures, width: int, width_name: str, number: int) -> Chart:
+    buckets = figures.buckets
+    rows = [
+        {"start": b.start, "end": b.start + width, "confirmed": b.confirmed, "ended": b.confirmed + b.rejected}
+        for b in buckets
+    ]
+    cells = [(texts.interval(b.start, width), texts.count(b.confirmed), texts.count(b.rejected)) for b in buckets]
+    rejected = sum(b.rejected for b in buckets)
+    alt = (
+        f"Stacked bars: payments per {width_name} in {figures.currency}, {texts.count(figures.confirmed)} confirmed and "
+        f"{texts.count(rejected)} rejected."
+    )
+    legend = (("green", "confirmed"), ("red", "rejected"))
+    return Chart(
+        f"counts-{number}", "counts", f"Payments ended per {width_name}", alt, COUNT_COLUMNS, rows, cells, legend
+    )
+
+
+def _in_flight(figures: CurrencyFigures, width: int, width_name: str, number: int) -> Chart:
+    currency, levels = figures.currency, figures.in_flight
+    rows = [
+        {
+            "start": line.start,
+            "end": line.start + width,
+            "peak": _major(line.peak_amount, currency),
+            "level": _major(line.end_amount, currency),
+        }
+        for line in levels
+    ]
+    cells = [
+        (
+            texts.interval(line.start, width),
+            texts.amount(line.peak_amount, currency),
+            texts.amount(line.end_amount, currency),
+            texts.count(line.end),
+        )
+        for line in levels
+    ]
+    most = max(levels, key=lambda line: line.peak_amount)
+    last = levels[-1]
+    alt = (
+        f"Money between two accounts in {currency}: at most {texts.amount(most.peak_amount, currency)}, from "
+        f"{texts.interval(most.start, width)} on; {texts.amount(last.end_amount, currency)} at the end."
+    )
+    legend = (("pale", f"most at any moment of the {width_name}"), ("line", "at its end"))
+    note = "Money is in flight when it has left one account and not yet reached another."
+    return Chart(
+        f"in-flight-{number}", "in_flight", "Money in flight", alt, FLIGHT_COLUMNS, rows, cells, legend, note
+    )
+
+
+FEW_ACCOUNTS = 24
+
+
+def _balances(figures: CurrencyFigures, number: int) -> Chart:
+    currency, balances = figures.currency, figures.balances
+    lowest, highest = balances[0][0], balances[-1][0]
+    across = f"{texts.amount(lowest, currency)} to {texts.amount(highest, currency)}"
+    if len(balances) <= FEW_ACCOUNTS:
+        rows = [{"label": _short(texts.named(name)), "money": _major(b, currency)} for b, name in reversed(balances)]
+        cells = [(texts.named(name), texts.amount(b, currency)) for b, name in reversed(balances)]
+        alt = f"Bars: the balance of each of {len(balances)} accounts in {currency}, {across}."
+        return Chart(f"balances-{number}", "accounts", "Balances", alt, ACCOUNT_COLUMNS, _unique(rows), cells)
+    binned, outside = histogram([balance for balance, _ in balances])
+    rows = [{"from": _major(a, currency), "to": _major(b, currency), "accounts": n} for a, b, n in binned]
+    cells = [(f"{texts.money(a, currency)} to {texts.money(b, currency)}", texts.count(n)) for a, b, n in binned]
+    alt = f"Histogram: balances of {texts.count(len(balances))} accounts in {currency}, {across}."
+    note = f"From {across}."
+    if outside:
+        note += f" {texts.count(outside)} far out {'is' if outside == 1 else 'are'} left out of the picture."
+    return Chart(f"balances-{number}", "balances", "Balances of accounts", alt, BALANCE_COLUMNS, rows, cells, (), note)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 14 else f"{text[:6]}…{text[-6:]}"
+
+
+def _unique(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Shortened labels made different again: equal ones would share a bar."""
+    seen: dict[str, int] = {}
+    for row in rows:
+        times = seen[row["label"]] = seen.get(row["label"], 0) + 1
+        row["label"] += f" ({times})" if times > 1 else ""
+    return rows
+
+
+def histogram(values: list[int], most: int = 36) -> tuple[list[tuple[int, int, int]], int]:
+    """(from, to, number) of equal bins with round borders, and how many values are left out: at most 1 % at either end, when they would
+    squeeze the rest into less than a third of the picture. Values are sorted and not empty; a bin holds from <= value < to.
+    """
+    one = len(values) // 100
+    low, high = values[0], values[-1]
+    if one and 3 * (values[-1 - one] - values[one]) < high - low:
+        low, high = values[one], values[-1 - one]
+    step = 1
+    while (high // step) - (low // step) + 1 > most:
+        step = next(s for s in _round_steps(step) if s > step)
+    first = low // step
+    counts = [0] * (high // step - first + 1)
+    outside = 0
+    for value in values:
+        place = value // step - first
+        if 0 <= place < len(counts):
+            counts[place] += 1
+        else:
+            outside += 1
+    return [((first + i) * step, (first + i + 1) * step, n) for i, n in enumerate(counts)], outside
+
+
+def _round_steps(above: int) -> list[int]:
+    size = 10 ** (len(str(above)) - 1)
+    return [size, 2 * size, 5 * size, 10 * size]
+
+
+MOST_BARS = 24
+
+
+def latency_chart(latencies: list[Latency], hop_ms: int | None) -> Chart | None:
+    """How long payments took in log time, by number of hops; None when none was confirmed."""
+    if not latencies:
+        return None
+    values = sorted({line.elapsed_ms for line in latencies})
+    borders = values if len(values) <= MOST_BARS else [b for b in _geometric(values[-1]) if b >= values[0]]
+    everything = sum(line.count for line in latencies)
+    counted = [[0] * 4 for _ in borders]
+    place = 0
+    for line in latencies:  # by elapsed_ms
+        while borders[place] < line.elapsed_ms:
+            place += 1
+        counted[place][min(max(line.hops, 1), 4) - 1] += line.count
+    rows, cells, so_far = [], [], 0
+    exact = borders is values
+    for border, hops in zip(borders, counted, strict=True):
+        label = texts.duration(border) if exact else f"≤ {texts.duration(border)}"
+        row: dict[str, Any] = {"label": label}
+        total = 0
+        for i, n in enumerate(hops):
+            row[f"from{i}"], row[f"to{i}"] = total, total + n
+            total += n
+        so_far += total
+        rows.append(row)
+        cells.append((label, texts.count(total), texts.share(total, everything), texts.share(so_far, everything)))
+    names = ("1 hop", "2 hops", "3 hops", "4 hops or more")
+    legend = tuple((f"hop{i}", name) for i, name in enumerate(names) if any(hops[i] for hops in counted))
+    p50, p99 = (texts.duration(percentile(latencies, p)) for p in (50, 99))
+    alt = (
+        f"Bars: log time from admission to confirmation of {texts.count(everything)} payments; half took at most {p50}, "
+        f"99 of 100 at most {p99}."
+    )
+    return Chart("latency", "latency", "From admission to confirmation", alt, LATENCY_COLUMNS, rows, cells, legend)
+
+
+def percentile(latencies: list[Latency], percent: int) -> int:
+    """The smallest log time that `percent` of 100 payments did not exceed (nearest rank). Lines are sorted by it, and not empty."""
+    needed = -(-sum(line.count for line in latencies) * percent // 100)
+    for line in latencies:
+        needed -= line.count
+        if needed <= 0:
+            return line.elapsed_ms
+    raise ValueError(f"percent: should be 1 to 100, got {percent}")
+
+
+def _geometric(last: int) -> list[int]:
+    """1, 2, 5, 10, 20, 50 … up to the first that is not below `last`."""
+    borders, size = [0], 1
+    while True:
+        for factor in (1, 2, 5):
+            borders.append(factor * size)
+            if borders[-1] >= last:
+                return borders
+        size *= 10

@@ -1,0 +1,55 @@
+"""HTML by construction: whatever is not markup already is escaped, so no value of a payment can become a tag or an attribute."""
+
+from html import escape
+from typing import Any
+
+
+class Html(str):
+    """Text that is markup. Only `tag`, `join` and the page itself make it."""
+
+    __slots__ = ()
+
+
+Child = Any
+"""Html as it is; None and False nothing; a list or tuple its members; anything else its text, escaped."""
+
+VOID = frozenset({"br", "col", "hr", "link", "meta"})
+
+
+def join(*children: Child) -> Html:
+    """The children one after another."""
+    parts = []
+    for child in children:
+        if child is None or child is False:
+            continue
+        if isinstance(child, Html):
+            parts.append(str(child))
+        elif isinstance(child, (list, tuple)):
+            parts.append(join(*child))
+        else:
+            parts.append(escape(visible(str(child))))
+    return Html("".join(parts))
+
+
+def tag(name: str, /, *children: Child, **attributes: Any) -> Html:
+    """An element. `class_` and `for_` lose the underscore, other underscores become hyphens; True is a bare attribute, None and False none."""
+    written = []
+    for key, value in attributes.items():
+        if value is None or value is False:
+            continue
+        key = key.rstrip("_").replace("_", "-")
+        written.append(f" {key}" if value is True else f' {key}="{escape(visible(str(value)))}"')
+    start = f"<{name}{''.join(written)}>"
+    return Html(start if name in VOID else f"{start}{join(*children)}</{name}>")
+
+
+def visible(text: str) -> str:
+    """Control characters and those that turn the direction of writing (U+202A–U+202E, U+2066–U+2069) as U+FFFD: they could forge what is read."""
+    return text.translate(_HIDDEN)
+
+
+_HIDDEN = {
+    code: "\ufffd"
+    for span in ((0, 9), (11, 32), (127, 160), (0x200B, 0x2010), (0x202A, 0x202F), (0x2066, 0x206A), (0xD800, 0xE000))
+    for code in range(*span)
+}

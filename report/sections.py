@@ -1,0 +1,374 @@
+"""The page's sections, each out of the figures it shows."""
+
+from collections.abc import Iterable, Sequence
+
+from report import texts
+from report.charts import Chart, percentile
+from report.checks import Check
+from report.data import CurrencyFigures, DeadLetterGroup, Figures, StatusTotal, Trial
+from report.facts import RunFacts
+from report.html import Child, Html, join, tag
+from report.words import REASONS, STAGES, STATUSES
+
+Cell = tuple[str, Child]
+"""CSS class ("" for none) and content."""
+
+
+def table(caption: str, heads: Sequence[tuple[str, str]], rows: Iterable[Sequence[Cell]], **style: Child) -> Html:
+    """heads: (CSS class, title); the first cell of each row is its header. On a phone a row becomes a block of `title value` lines."""
+    head = tag("tr", [tag("th", title, scope="col", class_=css or None) for css, title in heads])
+    body = []
+    for row in rows:
+        cells = [
+            tag(
+                "td" if i else "th",
+                content,
+                class_=css or None,
+                scope=None if i else "row",
+                data_name=title,
+            )
+            for i, ((css, content), (_, title)) in enumerate(zip(row, heads, strict=True))
+        ]
+        body.append(tag("tr", cells))
+    made = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", body), class_=style.get("css", "stack"))
+    return tag("div", made, class_=style.get("box", "scroll"), role="region", aria_label=caption, tabindex="0")
+
+
+def section(name: str, title: str, *children: Child) -> Html:
+    return tag("section", tag("h2", title, id=f"{name}-title"), *children, id=name, aria_labelledby=f"{name}-title")
+
+
+# --- above the sections ---
+
+
+def verdict(checks: list[Check]) -> Html:
+    """Whether the books close, first of all."""
+    failed = [check for check in checks if not check.holds]
+    if not failed:
+        said = tag("p", tag("strong", f"All {len(checks)} checks hold."), " The books close.")
+        return tag("div", tag("span", "✓", class_="sign", aria_hidden="true"), tag("div", said), class_="verdict")
+    number = f"{len(failed)} of {len(checks)} checks {'fails' if len(failed) == 1 else 'fail'}."
+    said = join(
+        tag("p", tag("strong", number), " Do not trust the figures below before you know why."),
+        tag("ul", [tag("li", tag("a", check.name, href="#checks"), f": {check.evidence}") for check in failed]),
+    )
+    sign = tag("span", "!", class_="sign", aria_hidden="true")
+    return tag("div", sign, tag("div", said), class_="verdict failed", role="alert")
+
+
+def tiles(figures: Figures, facts: RunFacts) -> Html:
+    """The run in some numbers."""
+    books = figures.books
+    incoming = books["incoming"]
+    letters = sum(group.count for group in figures.dead_letters)
+    rejected = books["rejected_at_admission"] + books["rejected_after_admission"]
+    shown: list[tuple[str, Child, Child, str]] = [
+        ("Incoming records", texts.count(incoming), _rate(incoming, facts), ""),
+        ("Confirmed", texts.count(books["confirmed"]), f"{texts.share(books['confirmed'], incoming)} of incoming", ""),
+        ("Rejected", texts.count(rejected), f"{texts.share(rejected, incoming)} of incoming", ""),
+        ("Duplicates", texts.count(books["duplicates"]), "without effect", ""),
+        (
+            "Dead letters",
+            texts.count(letters),
+            "none, as it should be" if not letters else "each has its reason",
+            "warn" if letters else "",
+        ),
+        (
+            "Open at the end",
+            texts.count(books["in_flight"] + books["open_holds"]),
+            f"{texts.count(books['in_flight'])} in flight, {texts.count(books['open_holds'])} on hold",
+            "",
+        ),
+    ]
+    if figures.latencies:
+        half, most = (texts.duration(percentile(figures.latencies, p)) for p in (50, 99))
+        shown.append(("Log time, p50 / p99", f"{half} / {most}", "admission to confirmation", "long"))
+    moved = [currency for currency in figures.currencies if currency.confirmed]
+    if moved:
+        first, *others = moved
+        more = f"and {len(others)} more {'currency' if len(others) == 1 else 'currencies'}" if others else "in all"
+        shown.append(("Money confirmed", texts.amount(first.amount, first.currency), more, "long"))
+    cells = [
+        tag("div", tag("dt", name), tag("dd", value, tag("small", beside), class_=css or None))
+        for name, value, beside, css in shown
+    ]
+    return tag("dl", cells, class_="tiles")
+
+
+def _rate(records: int, facts: RunFacts) -> str:
+    if facts.seconds is None:
+        return "from clients"
+    return f"{texts.count(round(records / facts.seconds))} a second of wall time"
+
+
+# --- sections ---
+
+
+def status_section(figures: Figures) -> Html:
+    payments = sum(total.count for total in figures.statuses)
+    heads = (("", "Status"), ("", "Reason"), ("num", "Payments"), ("num", "Share"), ("meter", ""))
+    if not payments:
+        shown: Child = tag("p", "No payment was admitted or rejected.", class_="note")
+    else:
+        most = max(total.count for total in figures.statuses)
+        rows = (_status_row(total, payments, most) for total in figures.statuses)
+        shown = table(f"Newest state of {texts.count(payments)} payments", heads, rows)
+    if figures.attempts:
+        attempts = sum(total.count for total in figures.attempts)
+        most = max(total.count for total in figures.attempts)
+        rows = (_status_row(total, attempts, most) for total in figures.attempts)
+        caption = f"{texts.count(attempts)} repeated attempts at an id, which never change the payment's own state"
+        shown = join(shown, tag("div", table(caption, heads, rows), class_="block"))
+    return section("statuses", "Payments by status and reason", shown)
+
+
+def _status_row(total: StatusTotal, whole: int, most: int) -> list[Cell]:
+    meaning = STATUSES.get(total.status, "")
+    status = join(tag("span", total.status, class_="code mono"), " ", meaning)
+    reason: Child = "–"
+    if total.reason:
+        words = (total.detail or REASONS.get(total.reason, "")).replace("_", " ")
+        reason = join(tag("span", total.reason, class_="code mono"), " ", words)
+        if total.status == "RJCT":
+            reason = join(reason, tag("span", STAGES.get(total.stage, total.stage), class_="sub"))
+    css = total.status if total.status in STATUSES else None
+    meter = tag("span", style=f"width:{100 * total.count / most:.1f}%", class_=css, aria_hidden="true")
+    return [
+        ("", status),
+        ("", reason),
+        ("num", texts.count(total.count)),
+        ("num", texts.share(total.count, whole)),
+        ("meter", meter),
+    ]
+
+
+def trial_section(trial: list[Trial]) -> Html:
+    heads = (
+        ("", "Currency"),
+        ("num", "Accounts"),
+        ("num", "In transit"),
+        ("num", "Outside"),
+        ("num", "Sum"),
+        ("num", "Partitions"),
+    )
+    rows: list[list[Cell]] = []
+    for line in trial:
+        well = line.total == 0 and line.wrong == 0
+        parts = f"{line.shards}, all zero" if not line.wrong else f"{line.shards}, {line.wrong} not zero"
+        rows.append(
+            [
+                ("", line.currency),
+                *(("num", texts.money(n, line.currency)) for n in (line.accounts, line.in_transit, line.outside)),
+                ("num", tag("span", texts.money(line.total, line.currency), class_="pass" if well else "fail")),
+                ("num", tag("span", parts, class_=None if well else "fail")),
+            ]
+        )
+    lead = tag(
+        "p",
+        "Every posting has two sides, so all accounts, the money in transit and the outside world add up to zero, in each partition.",
+        class_="lead",
+    )
+    shown = table("Postings by currency", heads, rows) if rows else tag("p", "Nothing was posted.", class_="note")
+    return section("trial", "Trial balance", lead, shown)
+
+
+def latency_section(chart: Chart | None, figures: Figures, facts: RunFacts) -> Html:
+    if facts.hop_ms is not None:
+        said = (
+            f"This run was simulated: each hop takes {texts.duration(facts.hop_ms)} of log time (--hop_ms {facts.hop_ms}), so this shows how many "
+            "hops payments needed and how long they waited, not how fast a machine was."
+        )
+    else:
+        said = "Log time is the difference of the append times of the first and the last record of a payment; no wall clock is in it."
+    lead = tag("p", said, class_="lead")
+    if chart is None:
+        return section("latency", "Latency", lead, tag("p", "No payment was confirmed.", class_="note"))
+    points = [(f"p{p}", percentile(figures.latencies, p)) for p in (50, 95, 99)]
+    points.append(("longest", figures.latencies[-1].elapsed_ms))
+    small = tag("dl", [tag("div", tag("dt", n), tag("dd", texts.duration(ms), class_="long")) for n, ms in points], class_="tiles")
+    return section("latency", "Latency", lead, small, figure(chart))
+
+
+def figure(chart: Chart) -> Html:
+    """A picture, its legend, and its figures as a table behind a line."""
+    legend = None
+    if chart.legend:
+        thin = {"line": "thin"}
+        items = [
+            tag("li", tag("i", style=f"background:var(--{color})", class_=thin.get(color), aria_hidden="true"), name)
+            for color, name in chart.legend
+        ]
+        legend = tag("ul", items, class_="legend")
+    heads = [("" if i == 0 else "num", title) for i, title in enumerate(chart.columns)]
+    rows = ([(css, cell) for (css, _), cell in zip(heads, cells, strict=True)] for cells in chart.cells)
+    return tag(
+        "figure",
+        tag("figcaption", tag("h3", chart.title), legend),
+        tag("div", id=chart.id, class_="chart", role="img", aria_label=chart.alt),
+        tag("p", chart.note, class_="note") if chart.note else None,
+        tag("details", tag("summary", "Figures"), table(chart.title, heads, rows, box="scroll tall", css="")),
+    )
+
+
+def money_section(panels: list[tuple[CurrencyFigures, list[Chart]]], left_out: int) -> Html:
+    if not panels:
+        return section("money", "Money", tag("p", "There is no account and no confirmed payment.", class_="note"))
+    picker = None
+    if len(panels) > 1:
+        options = [tag("option", currency.currency, value=currency.currency) for currency, _ in panels]
+        label = tag("label", "Currency", for_="currency")
+        picker = tag("div", label, tag("select", options, id="currency", autocomplete="off"), class_="picker", hidden=True)
+    note = f"{left_out} more currencies have no panel here; they are in the trial balance." if left_out else None
+    return section(
+        "money",
+        "Money",
+        picker,
+        [_panel(*panel) for panel in panels],
+        tag("p", note, class_="note") if note else None,
+    )
+
+
+def _panel(figures: CurrencyFigures, charts: list[Chart]) -> Html:
+    code = figures.currency
+    accounts = len(figures.balances)
+    lead = (
+        f"{code}: {texts.count(figures.confirmed)} confirmed {_plural(figures.confirmed, 'payment')} of {texts.amount(figures.amount, code)}, "
+        f"{texts.count(accounts)} {_plural(accounts, 'account')}."
+    )
+    parts: list[Child] = [tag("p", lead, class_="lead")]
+    if charts:
+        parts.append(tag("div", [figure(chart) for chart in charts], class_="charts"))
+    if figures.movements:
+        parts.append(tag("div", tag("h3", "Largest movements"), _movements(figures), class_="block"))
+    if figures.accounts:
+        parts.append(tag("div", tag("h3", "Largest balances"), _accounts(figures), class_="block"))
+    return tag("div", parts, class_="panel", data_currency=code)
+
+
+def _plural(n: int, word: str) -> str:
+    return word if n == 1 else word + "s"
+
+
+def _movements(figures: CurrencyFigures) -> Html:
+    heads = (("when", "When (UTC)"), ("", "Kind"), ("id", "From"), ("id", "To"), ("id", "Payment"), ("num", figures.currency))
+    rows = (
+        [
+            ("when", texts.moment(line.at)),
+            ("", line.kind.capitalize()),
+            ("id", texts.named(line.debtor) if line.debtor is not None else "outside"),
+            ("id", texts.named(line.creditor) if line.creditor is not None else "outside"),
+            ("id", tag("span", texts.named(line.payment_id), class_="mono")),
+            ("num", texts.money(line.amount, figures.currency)),
+        ]
+        for line in figures.movements
+    )
+    return table(f"The {len(figures.movements)} largest confirmed payments in {figures.currency}", heads, rows)
+
+
+def _accounts(figures: CurrencyFigures) -> Html:
+    code = figures.currency
+    heads = (
+        ("id", "Account"),
+        ("num", "Balance"),
+        ("num", "Available"),
+        ("num", "On hold"),
+        ("num", "Lowest"),
+        ("num", "Highest"),
+        ("num", "Mean"),
+        ("num", "Postings"),
+    )
+    rows = (
+        [
+            ("id", texts.named(line.account_id)),
+            *(
+                ("num", "–" if minor is None else texts.money(minor, code))
+                for minor in (line.balance, line.available, line.pending, line.lowest, line.highest, line.average)
+            ),
+            ("num", texts.count(line.postings)),
+        ]
+        for line in figures.accounts
+    )
+    return table(f"The {len(figures.accounts)} accounts with the largest balances, in {code}", heads, rows)
+
+
+def dead_letter_section(groups: list[DeadLetterGroup]) -> Html:
+    if not groups:
+        return section("letters", "Dead letters", tag("p", "None, as it should be.", class_="lead"))
+    lead = (
+        "Records that pure code refused, with the first one of each reason. Bytes are shown as ASCII, the rest as \\x00; long runs of digits "
+        "are starred out, because they may be card numbers."
+    )
+    items = [_letter(group) for group in groups]
+    return section("letters", "Dead letters", tag("p", lead, class_="lead"), tag("ol", items, class_="letters"))
+
+
+def _letter(group: DeadLetterGroup) -> Html:
+    where = f"{group.topic}/{group.shard}/{group.position}"
+    about = f"{texts.named(group.detail)}. " if group.detail else ""
+    shown: list[Child] = []
+    for name, data in (("Key", group.key), ("Value", group.value)):
+        if data is None:
+            shown.append(tag("p", name, ": none"))
+        else:
+            size = f"{texts.count(len(data))} {_plural(len(data), 'byte')}"
+            code = tag("code", texts.printable(data), class_="bytes") if data else None
+            shown.append(tag("p", f"{name}, {size}", ": " if data else "", code))
+    dump = None
+    if group.value:
+        dump = tag(
+            "details",
+            tag("summary", "Value in hexadecimal", tag("span", f", {group.code}", hidden=True)),
+            tag("pre", texts.hexdump(group.value), tabindex="0"),
+        )
+    return tag(
+        "li",
+        tag(
+            "h3",
+            tag("span", group.code, class_="code mono"),
+            STAGES.get(group.stage, group.stage),
+            tag("b", texts.count(group.count)),
+        ),
+        tag("p", about, f"Example: {where}"),
+        shown,
+        dump,
+    )
+
+
+def checks_section(checks: list[Check]) -> Html:
+    heads = (("", "What should hold"), ("", "Holds"), ("", "Evidence"))
+    rows: list[list[Cell]] = []
+    for check in checks:
+        advice = None if check.holds else tag("span", check.advice, class_="sub")
+        mark = tag("span", "✓ yes", class_="pass") if check.holds else tag("span", "✗ no", class_="fail")
+        rows.append([("", join(check.name, advice)), ("", mark), ("", check.evidence)])
+    help_ = [join(tag("h3", check.name), tag("p", check.advice, class_="advice")) for check in checks]
+    first = (
+        "Keep the log: everything else can be made again from it. Make the views again from the same topics (payment_views); if the check then "
+        "holds, the database was at fault. If it still fails, run payments_replay on the recorded payments.inflight: it folds every partition "
+        "anew and names the first record that differs. Then, by check:"
+    )
+    guide = tag("details", tag("summary", "What to do when a check fails"), tag("p", first, class_="advice"), help_)
+    return section("checks", "Checks", table(f"{len(checks)} invariants, from the views", heads, rows), guide)
+
+
+def run_section(figures: Figures, facts: RunFacts) -> Html:
+    lines: list[tuple[str, str]] = []
+    if facts.source is not None:
+        lines.append(("Input", facts.source))
+    lines.append(("Incoming records", texts.count(figures.books["incoming"])))
+    lines.append(("Journal entries", texts.count(figures.journal_entries)))
+    if figures.first is not None and figures.last is not None:
+        lines.append(("Log time", f"{texts.moment(figures.first)} to {texts.moment(figures.last)} UTC"))
+        lines.append(("Length", texts.duration(figures.last - figures.first)))
+    if facts.seed is not None:
+        lines.append(("Seed", str(facts.seed)))
+    if facts.hop_ms is not None:
+        lines.append(("Log time of a hop", f"{facts.hop_ms} ms, simulated"))
+    if facts.seconds is not None:
+        rate = round(figures.books["incoming"] / facts.seconds)
+        lines.append(("Wall time", f"{facts.seconds:.1f} s: {texts.count(rate)} incoming records a second"))
+    if facts.engine is not None:
+        lines.append(("Engine", facts.engine))
+    listed = tag("dl", [join(tag("dt", name), tag("dd", value)) for name, value in lines], class_="facts")
+    note = "Amounts are exact, in the decimals of their currency (ISO 4217). Times are log times, UTC. Statuses and reasons are those of ISO 20022."
+    return section("run", "This run", listed, tag("p", note, class_="note"))
