@@ -60,12 +60,14 @@ def compile_projection(
     return _Decoder(None, max_items).projection(top, fields, max_bytes)
 
 
-def compile_reader(schema: Any, record_types: Mapping[str, type]) -> Callable[[bytes, int], list[Any]]:
+def compile_reader(
+    schema: Any, record_types: Mapping[str, type], max_items: int = MAX_ITEMS
+) -> Callable[[bytes, int], list[Any]]:
     """A function (data, count) → the values that stand one after another in `data` and fill it, or BadRecord.
 
-    It is for data of our own and has no bounds on size and items.
+    The size of `data` has no bound; items and depth are bounded in each value.
     """
-    return _Decoder(record_types, 1 << 62).reader(parse_schema(schema))
+    return _Decoder(record_types, max_items).reader(parse_schema(schema))
 
 
 class _Writer:
@@ -259,6 +261,7 @@ class _Decoder(_Writer):
         with self._message("def read(b, count):", None):
             self.line("i = 0; values = []; add = values.append")
             with self.block("for _ in range(count):"):
+                self.line(f"left = {self.max_items}")
                 self.value(top, "value")
                 self.line("add(value)")
         self._finish("values")

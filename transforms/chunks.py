@@ -117,7 +117,7 @@ _UNBOUND = 1 << 62
 encode_record: Callable[[Record], bytes] = compile_codec(_SCHEMA, RECORDS, _UNBOUND, _UNBOUND).encode
 """Avro encoding of rails.Record, byte for byte what fastavro writes."""
 
-_read_records = compile_reader(_SCHEMA, RECORDS)
+_read_records = compile_reader(_SCHEMA, RECORDS, _UNBOUND)
 
 
 def decode_records(data: bytes, count: int) -> list[Record]:
