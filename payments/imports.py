@@ -27,7 +27,7 @@ def map_row(mapping: ImportMapping, line: int, row: Mapping[str, str]) -> Paymen
 
     Raises:
         BadRecord: the row cannot be mapped. Codes: EMPTY_FIELD, BAD_ID, UNMAPPED_KIND, BAD_CURRENCY, BAD_AMOUNT, TOO_MANY_DECIMALS,
-            AMOUNT_TOO_LARGE, BAD_TIME, BAD_TIMEOUT. What admission judges (a zero amount, the same account on both sides) passes: it
+            AMOUNT_TOO_LARGE, BAD_TIME, BAD_TIMEOUT, TOO_LONG. What admission judges (a zero amount, the same account on both sides) passes: it
             gets a status there.
     """
     payment_id = _needed(mapping.payment_id, "payment_id", row)
@@ -45,16 +45,22 @@ def map_row(mapping: ImportMapping, line: int, row: Mapping[str, str]) -> Paymen
     timeout = _optional(mapping.hold_timeout_ms, row) if kind == "HOLD" else None
     if timeout is not None and not re.fullmatch("[0-9]{1,15}", timeout):
         raise BadRecord("BAD_TIMEOUT", "hold_timeout_ms")
+    pending = _needed(mapping.pending_id, "pending_id", row) if kind in ("CAPTURE", "VOID") else None
+    original = _needed(mapping.original_payment_id, "original_payment_id", row) if kind == "REVERSAL" else None
+    reference = " ".join((_optional(mapping.reference, row) or "").split()) or None  # empty columns leave no gaps
+    for name, text in (("pending_id", pending), ("original_payment_id", original), ("reference", reference)):
+        if text is not None and len(text) > MAX_ID_CHARS:
+            raise BadRecord("TOO_LONG", name)
     return PaymentInitiated(
         payment_id,
         kind,
         accounts.get("debtor_account"),
         accounts.get("creditor_account"),
         Money(minor, currency),
-        _needed(mapping.pending_id, "pending_id", row) if kind in ("CAPTURE", "VOID") else None,
+        pending,
         None if timeout is None else int(timeout),
-        _needed(mapping.original_payment_id, "original_payment_id", row) if kind == "REVERSAL" else None,
-        " ".join((_optional(mapping.reference, row) or "").split()) or None,  # empty columns leave no gaps
+        original,
+        reference,
         _optional(mapping.source, row) or "import",
         _time(mapping, line, row),
     )
