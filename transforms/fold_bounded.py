@@ -9,8 +9,8 @@ from typing import Any
 import apache_beam as beam
 
 from schemas.rails import Origin, Record
-from transforms.chunks import CHUNK_RECORDS, Chunk, pack_chunk, unpack_chunk
-from transforms.fold import Gap, Output, Shard
+from transforms.chunks import CHUNK_RECORDS, Chunk, encode_record, pack_chunk, unpack_chunk
+from transforms.fold import Gap, Shard
 from transforms.loop import Stage
 from transforms.registry import Registry
 from transforms.snapshots import SnapshotStore, encode_shard
@@ -107,20 +107,46 @@ class _FoldShard(beam.DoFn):
         shard, records = self.engine.shard(partition), records_in_order(chunks)
         if self.start_from is not None and self.start_from.restore(shard):
             records = skip_folded(shard, records)
-        streams: dict[tuple[str, int], list[Record]] = {}
+        step, encode = shard.step, self.engine.registry.encode
+        streams: dict[tuple[str, int], _Stream] = {}
         for record in records:
-            for output in shard.step(record):
-                stream = streams.setdefault((output.topic, output.partition), [])
-                stream.append(self._record(len(stream), record.at, output))
-        for (topic, target), written in sorted(streams.items()):
-            for first in range(0, len(written), CHUNK_RECORDS):
-                yield pack_chunk(topic, target, written[first : first + CHUNK_RECORDS])
+            at = record.at
+            for topic, target, key, event, origin, _ in step(record):
+                place = (topic, target)
+                stream = streams.get(place)
+                if stream is None:
+                    stream = streams[place] = _Stream(topic, target)
+                if at > stream.newest:
+                    stream.newest = at
+                encoded = stream.encoded
+                # Bytes, not records: what is kept until the end should be nothing that the garbage collector walks.
+                encoded.append(encode_record((stream.offset + len(encoded), at, key, encode(event), origin, ())))  # type: ignore[arg-type]
+                if len(encoded) == CHUNK_RECORDS:
+                    yield stream.close_chunk()
+        for _, stream in sorted(streams.items()):
+            if stream.encoded:
+                yield stream.close_chunk()
         yield beam.pvalue.TaggedOutput("summaries", shard_summary(shard))
         if self.start_from is not None:
             yield beam.pvalue.TaggedOutput("snapshots", (*shard.source, shard.offset, encode_shard(shard)))
 
-    def _record(self, offset: int, at: int, output: Output) -> Record:
-        return Record(offset, at, output.key, self.engine.registry.encode(output.event), output.origin, ())
+
+class _Stream:
+    """What a shard writes to one target partition: the records of the chunk that is not full yet."""
+
+    __slots__ = ("clock", "encoded", "newest", "offset", "partition", "topic")
+
+    def __init__(self, topic: str, partition: int) -> None:
+        self.topic, self.partition = topic, partition
+        self.offset = 0
+        self.clock = self.newest = -1
+        self.encoded: list[bytes] = []
+
+    def close_chunk(self) -> Chunk:
+        encoded = self.encoded
+        chunk = Chunk(self.topic, self.partition, self.offset, self.clock, len(encoded), b"".join(encoded))
+        self.offset, self.clock, self.encoded = self.offset + len(encoded), self.newest, []
+        return chunk
 
 
 def skip_folded(shard: Shard, records: Iterable[Record]) -> Iterator[Record]:
