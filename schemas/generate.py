@@ -48,15 +48,17 @@ def _python_type(schema: Any, domain: str) -> str:
     return _python_type(kind, domain)
 
 
-def _referred(schema: Any, domain: str) -> list[str]:
-    """Types of the same domain that stand in `schema`."""
+def _referred(schema: Any) -> list[str]:
+    """Full names of the types that `schema` refers to."""
     if isinstance(schema, str):
-        return [schema] if schema.startswith(domain + ".") else []
+        return [] if schema in _PYTHON else [schema]
     if isinstance(schema, list):
-        return [name for branch in schema for name in _referred(branch, domain)]
+        return [name for branch in schema for name in _referred(branch)]
     if schema["type"] == "record":
-        return [name for field in schema["fields"] for name in _referred(field["type"], domain)]
-    return [name for part in ("items", "values") if part in schema for name in _referred(schema[part], domain)]
+        return [name for field in schema["fields"] for name in _referred(field["type"])]
+    if schema["type"] == "enum":
+        return []
+    return _referred(schema.get("items") or schema.get("values") or schema["type"])
 
 
 def _in_order(names: list[str], domain: str) -> list[str]:
@@ -65,8 +67,8 @@ def _in_order(names: list[str], domain: str) -> list[str]:
 
     def visit(name: str) -> None:
         if name not in ordered:
-            for other in _referred(read_schema(name), domain):
-                if other != name:
+            for other in _referred(read_schema(name)):
+                if other != name and other.startswith(f"{domain}."):
                     visit(other)
             ordered.append(name)
 
@@ -76,7 +78,16 @@ def _in_order(names: list[str], domain: str) -> list[str]:
 
 
 def _default(field: dict[str, Any]) -> str:
-    return f" = {field['default']!r}" if "default" in field else ""
+    if "default" not in field:
+        return ""
+    value = field["default"]
+    return f" = {tuple(value) if isinstance(value, list) else value!r}"
+
+
+def _annotation(schema: Any, name: str, domain: str) -> str:
+    """The Python type of a field of the record `name`, which has no name yet where its own fields are written."""
+    text = _python_type(schema, domain)
+    return f'"{text}"' if name in _referred(schema) else text
 
 
 def _docstring(text: str, indent: str) -> list[str]:
@@ -95,7 +106,9 @@ def _docstring(text: str, indent: str) -> list[str]:
 def generate(domain: str) -> str:
     """Source of the module `schemas.<domain>`."""
     enums, records = [], []
-    for name in _in_order(_names(domain), domain):
+    ordered = _in_order(_names(domain), domain)
+    others = {other.rpartition(".")[0] for name in ordered for other in _referred(read_schema(name))} - {domain}
+    for name in ordered:
         schema = read_schema(name)
         if schema["type"] == "enum":
             symbols = ", ".join(f'"{symbol}"' for symbol in schema["symbols"])
@@ -110,25 +123,27 @@ def generate(domain: str) -> str:
         body[-1] += '\n    """'
         body.append("")
         body += [
-            f"    {f['name']}: {_python_type(f['type'], domain)}{_default(f)}{_TUPLE_METHODS.get(f['name'], '')}"
+            f"    {f['name']}: {_annotation(f['type'], name, domain)}{_default(f)}{_TUPLE_METHODS.get(f['name'], '')}"
             for f in _defaults_last(schema)
         ]
         records.append("\n".join([f"class {schema['name']}(NamedTuple):", *body]))
-    names = [name for name in _in_order(_names(domain), domain) if read_schema(name)["type"] == "record"]
+    names = [name for name in ordered if read_schema(name)["type"] == "record"]
     table = "\n".join(f'    "{name}": {name.rpartition(".")[2]},' for name in names)
     head = f'"""Typed records of the domain `{domain}`. Generated from the .avsc files by `schemas.generate`."""\n\n'
     imports = "from typing import Any, Literal, NamedTuple\n" if enums else "from typing import Any, NamedTuple\n"
+    if others:
+        imports += f"\nfrom schemas import {', '.join(sorted(others))}\n"
     enum_text = ("\n" + "\n".join(enums)) if enums else ""
     body_text = "\n\n\n".join(records)
     return f"{head}{imports}{enum_text}\n\n{body_text}\n\n\nRECORDS: dict[str, type[Any]] = {{\n{table}\n}}\n"
 
 
 def _defaults_last(schema: dict[str, Any]) -> list[dict[str, Any]]:
-    """Python wants fields with defaults last, Avro does not: a default counts only where none without follows."""
+    """Python wants fields with defaults last, Avro does not: a default counts only where none without follows. A map's is not shared."""
     fields: list[dict[str, Any]] = []
     allowed = True
     for field in reversed(schema["fields"]):
-        allowed = allowed and "default" in field
+        allowed = allowed and "default" in field and not isinstance(field["default"], dict)
         fields.append(field if allowed else {k: v for k, v in field.items() if k != "default"})
     return fields[::-1]
 

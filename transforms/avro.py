@@ -400,5 +400,5 @@ else: i, j = dec_length(b, i, n); {v} = b[i:j]; i = j""",
 x = STEPS[b[i]]
 if x: {v} = t[i+1:i+x]; i += x
 else: i, j = dec_length(b, i, n); {v} = t[i:j]; i = j
-if not {v}.isascii(): {v} = dec_text({v})""",
+if not {v}.isascii(): {v} = dec_text({v}, i, n)""",
 }

@@ -125,8 +125,10 @@ def dec_length(b: bytes, i: int, end: int) -> tuple[int, int]:
     return i, i + n
 
 
-def dec_text(latin: str) -> str:
-    """The string of UTF-8 bytes that were read as Latin-1."""
+def dec_text(latin: str, i: int, end: int) -> str:
+    """The string of UTF-8 bytes that were read as Latin-1; `i` is where it should end."""
+    if i > end:
+        raise BadRecord("TRUNCATED")
     return latin.encode("latin-1").decode()
 
 

@@ -36,12 +36,15 @@ class Chunk(NamedTuple):
 
 
 def pack_chunk(topic: str, partition: int, records: Sequence[Record], clock: int = -1) -> Chunk:
-    """A chunk of `records`, which follow one another in `partition`; there must be at least one."""
+    """A chunk of `records`, which follow one another in `partition`; ValueError if there is none."""
+    if not records:
+        raise ValueError(f"a chunk of {topic}/{partition} needs records, got none")
     return Chunk(topic, partition, records[0].offset, clock, len(records), b"".join(map(encode_record, records)))
 
 
 def pack_chunks(topic: str, partition: int, records: Iterable[Record], size: int = CHUNK_RECORDS) -> Iterator[Chunk]:
     """All records of a partition, from its start, in chunks of `size`; clocks are filled in."""
+    _check_size(size)
     clock, batch = -1, []
     for record in records:
         batch.append(record)
@@ -75,6 +78,7 @@ def regroup_chunks(chunks: Iterable[Chunk], size: int = CHUNK_RECORDS) -> Iterat
 
     `chunks` are consecutive chunks of one partition. A chunk is decoded only where one of the new ones ends inside it.
     """
+    _check_size(size)
     held: list[Chunk] = []
     count = 0
     for chunk in filter(_holds_records, chunks):
@@ -86,6 +90,11 @@ def regroup_chunks(chunks: Iterable[Chunk], size: int = CHUNK_RECORDS) -> Iterat
                 held, count = [], 0
     if held:
         yield _join_chunks(held)
+
+
+def _check_size(size: int) -> None:
+    if size < 1:
+        raise ValueError(f"chunks hold at least 1 record, got size {size}")
 
 
 def _holds_records(chunk: Chunk) -> bool:
