@@ -10,6 +10,7 @@ only, because a sum of floats depends on its order; money is integers anyway. Na
 it.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ import numpy as np
 from transforms.plain import decode_plain, encode_plain
 from transforms.scan import Longs
 
-MAX_FLOAT = 1.7976931348623157e308
+MAX_FLOAT = sys.float_info.max
 
 
 class Aggregate:
@@ -230,8 +231,9 @@ class Quantiles(Aggregate):
     """Approximate quantiles by DDSketch (Masson, Rim, Lee, VLDB 2019): each is within `relative_error` of the exact
     value at rank floor(q (n − 1)).
 
-    The result is a tuple of floats in the order of `quantiles`, None for no value. The accumulator counts values per bin, so merging is
-    exact and its order does not matter; its size grows with the logarithm of the values' range.
+    The result is a tuple of floats in the order of `quantiles`, None for no value. The accumulator counts values per bin,
+    so merging is exact and its order does not matter; its size grows with the logarithm of the values' range. What is
+    larger than the largest float divided by (1 + error)²/(1 - error)² counts as that.
     """
 
     quantiles: tuple[float, ...]
@@ -249,11 +251,12 @@ class Quantiles(Aggregate):
 
     def _bin(self, value: float) -> tuple[int, int]:
         """(sign, bin number) of a value; zero and what is too small for the library is (0, 0)."""
+        mapping = _bins(self.relative_error)
         try:
-            size = min(abs(float(value)), MAX_FLOAT)
+            size = abs(float(value))
         except OverflowError:  # an integer beyond the range of floats
             size = MAX_FLOAT
-        mapping = _bins(self.relative_error)
+        size = min(size, MAX_FLOAT / mapping.gamma**2)  # the library overflows in the last bins
         if size <= mapping.min_possible:
             return 0, 0
         return (1 if value > 0 else -1), mapping.key(size)
