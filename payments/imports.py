@@ -27,7 +27,7 @@ def map_row(mapping: ImportMapping, line: int, row: Mapping[str, str]) -> Paymen
 
     Raises:
         BadRecord: the row cannot be mapped. Codes: EMPTY_FIELD, BAD_ID, UNMAPPED_KIND, BAD_CURRENCY, BAD_AMOUNT, TOO_MANY_DECIMALS,
-            AMOUNT_TOO_LARGE, BAD_TIME, BAD_TIMEOUT, TOO_LONG. What admission judges (a zero amount, the same account on both sides) passes: it
+            AMOUNT_TOO_LARGE, BAD_TIME, BAD_TIMEOUT, TOO_LONG. What admission judges (a zero amount, both accounts the same) passes: it
             gets a status there.
     """
     payment_id = _needed(mapping.payment_id, "payment_id", row)
