@@ -304,7 +304,7 @@ def test_the_memory_travels_in_snapshots(bench):
 
 
 def test_statuses_go_to_the_partition_of_the_payment():
-    assert topics.STATUS == Topic("payments.status")
+    assert Topic("payments.status") == topics.STATUS
     bench = Bench(Admission(), topics.INCOMING.name)
     bench.feed(payment("p"))
     assert [o.partition for o in bench.outputs] == [
