@@ -10,12 +10,21 @@ from apache_beam import coders
 
 from transforms.tables import Row, Table
 
+_NONE = type(None)
 TYPES = {
     "BIGINT": pa.int64(),
     "BLOB": pa.binary(),
     "BOOLEAN": pa.bool_(),
     "DOUBLE": pa.float64(),
     "TEXT": pa.string(),
+}
+# What Arrow would silently make fit (1.9 into BIGINT as 1) does not: the types of values are checked first.
+_PLAIN: dict[str, frozenset[type]] = {
+    "BIGINT": frozenset({int, _NONE}),
+    "BLOB": frozenset({bytes, _NONE}),
+    "BOOLEAN": frozenset({bool, _NONE}),
+    "DOUBLE": frozenset({float, int, _NONE}),
+    "TEXT": frozenset({str, _NONE}),
 }
 
 
@@ -78,20 +87,19 @@ def _arrow(table: Table, rows: Sequence[Row]) -> Any:
         if len(row) != width:
             raise ValueError(f"table {table.name}: a row of {len(row)} values, should have {width}")
     arrays = []
-    for field, values in zip(schema, zip(*rows, strict=True) if rows else [()] * width, strict=True):
+    columns = zip(*rows, strict=True) if rows else [()] * width
+    for field, (name, kind), values in zip(schema, table.columns, columns, strict=True):
         try:
+            if not _PLAIN[kind].issuperset(map(type, values)):
+                raise TypeError
             array = pa.array(values, field.type)
         except (pa.ArrowException, OverflowError, TypeError, UnicodeError):
-            raise ValueError(f"table {table.name}: a value of {field.name} does not fit {_sql_type(field)}") from None
+            wanted = "BIGINT (64 bits)" if kind == "BIGINT" else kind
+            raise ValueError(f"table {table.name}: a value of {name} does not fit {wanted}") from None
         if array.null_count and not field.nullable:
-            raise ValueError(f"table {table.name}: {field.name} is null, and is part of the key or version")
+            raise ValueError(f"table {table.name}: {name} is null, and is part of the key or version")
         arrays.append(array)
     return pa.table(arrays, schema=schema)
-
-
-def _sql_type(field: Any) -> str:
-    kind = next(name for name, arrow in TYPES.items() if arrow == field.type)
-    return "BIGINT (64 bits)" if kind == "BIGINT" else kind
 
 
 def _stream(data: Any) -> bytes:

@@ -310,7 +310,7 @@ def test_containers_of_something_else(tmp_path: Path) -> None:
     assert header_failure(container(path, inside, [])) == "holds payments.Money, which is no event of rails, payments"
     record = {"type": "record", "name": "rails.Record", "fields": [{"name": "offset", "type": "long"}]}
     assert header_failure(container(path, record, [])) == "its schema is not the rails.Record of this version"
-    with pytest.raises(RecordFileError, match="no event of rails$"):
+    with pytest.raises(RecordFileError, match=r"no event of rails$"):
         write_avro(path)
         check_record_file(str(path), Registry.of("rails"))
 
