@@ -22,6 +22,7 @@ from transforms.scan import Longs
 
 # A hundred years: with it, no window leaves the range that `transforms.rows` clamps times for.
 MAX_SIZE_MS = 100 * 366 * 86_400_000
+_NEVER = -(2**62)
 MAX_WINDOWS = 100_000  # that one row may lie in
 
 
@@ -136,8 +137,8 @@ class _Numbers(dict[Any, int]):
 class Partials:
     """Takes chunks, in any order, and gives back the partials of their rows."""
 
-    def __init__(self, rows: Rows, aggregate: Aggregate, span_ms: int, gap_ms: int) -> None:
-        self._rows, self._aggregate = rows, aggregate
+    def __init__(self, rows: Rows, aggregate: Aggregate, allowed_lateness_ms: int, span_ms: int, gap_ms: int) -> None:
+        self._rows, self._aggregate, self._lateness = rows, aggregate, allowed_lateness_ms
         # A group ends `span_ms` behind its last place, and there is one between places that are `gap_ms` or more apart.
         self._span, self._gap = span_ms, gap_ms
         self._forget()
@@ -174,6 +175,10 @@ class Partials:
         for start, end in windows[missed:]:
             self._rest[number, start, end].append(value)
         return Late(int(columns.offsets[i]), columns.keys[i], time, clock, value, missed, len(windows))
+
+    def _closed(self, columns: Columns) -> Longs:
+        """Of each row, the end of the windows that are closed to it, and all before; there is no clock below 0."""
+        return np.where(columns.clocks < 0, _NEVER, columns.clocks - self._lateness)
 
     def _place(self, columns: Columns) -> tuple[Longs, Longs | None]:
         """Of each row, what it is grouped by, and how many windows it misses; None if no row misses any."""
@@ -252,13 +257,13 @@ class SlicePartials(Partials):
     """
 
     def __init__(self, rows: Rows, window: Sliding, aggregate: Aggregate, allowed_lateness_ms: int) -> None:
-        super().__init__(rows, aggregate, window.slice_ms, 1)
-        self._window, self._lateness = window, allowed_lateness_ms
+        super().__init__(rows, aggregate, allowed_lateness_ms, window.slice_ms, 1)
+        self._window = window
 
     def _place(self, columns: Columns) -> tuple[Longs, Longs | None]:
         window, times = self._window, columns.times
         starts = times - (times - window.offset_ms) % window.slice_ms
-        closed = columns.clocks - self._lateness  # windows that end at or before this are closed
+        closed = self._closed(columns)
         first = window.first_end(times)
         if not (first <= closed).any():
             return starts, None
@@ -273,11 +278,10 @@ class SessionPartials(Partials):
     """For sessions: one partial per key and run of rows less than a gap apart."""
 
     def __init__(self, rows: Rows, window: Session, aggregate: Aggregate, allowed_lateness_ms: int) -> None:
-        super().__init__(rows, aggregate, window.gap_ms, window.gap_ms)
-        self._lateness = allowed_lateness_ms
+        super().__init__(rows, aggregate, allowed_lateness_ms, window.gap_ms, window.gap_ms)
 
     def _place(self, columns: Columns) -> tuple[Longs, Longs | None]:
-        late = columns.times + (self._span + self._lateness) <= columns.clocks
+        late = columns.times + self._span <= self._closed(columns)
         return columns.times, late.astype(np.int64) if late.any() else None
 
     def _windows(self, time: int) -> Sequence[tuple[int, int]]:
