@@ -58,7 +58,16 @@ def _major(minor: int, currency: str) -> float:
 
 def _money(figures: CurrencyFigures, width: int, width_name: str, number: int) -> Chart:
     currency, buckets = figures.currency, figures.buckets
-    rows = [{"start": b.start, "end": b.start + width, "money": _major(b.amount, currency)} for b in buckets]
+    top = ceiling([b.amount for b in buckets])
+    rows = [
+        {
+            "start": b.start,
+            "end": b.start + width,
+            "money": _major(min(b.amount, top), currency),
+            "cut": b.amount > top,
+        }
+        for b in buckets
+    ]
     cells = [
         (texts.interval(b.start, width), texts.count(b.confirmed), texts.amount(b.amount, currency)) for b in buckets
     ]
@@ -68,14 +77,30 @@ def _money(figures: CurrencyFigures, width: int, width_name: str, number: int) -
         f"{texts.amount(most.amount, currency)}, from {texts.interval(most.start, width)}."
     )
     busiest = figures.busiest
-    note = ""
+    note = _cut_note(rows)
     if busiest is not None:
-        note = (
+        note += (
             f"The busiest minute began at {texts.interval(busiest.start, 60_000)}: {texts.count(busiest.confirmed)} payments, "
             f"{texts.amount(busiest.amount, currency)}."
         )
     title = f"Money confirmed per {width_name}"
     return Chart(f"money-{number}", "money", title, alt, MONEY_COLUMNS, rows, cells, note=note)
+
+
+def ceiling(values: list[int]) -> int:
+    """Where bars are cut off: the largest value, unless at most one in twenty would squeeze all others into a quarter of the picture."""
+    ordered = sorted(values)
+    rest = ordered[: -max(1, len(ordered) // 20)]
+    if not rest or rest[-1] <= 0 or ordered[-1] <= 4 * rest[-1]:
+        return max(ordered[-1], 0)
+    return rest[-1] * 5 // 4
+
+
+def _cut_note(rows: list[dict[str, Any]]) -> str:
+    cut = sum(row["cut"] for row in rows)
+    if not cut:
+        return ""
+    return f"{cut} {'bar goes' if cut == 1 else 'bars go'} on above the picture (▲); the figures are whole. "
 
 
 def _counts(figures: CurrencyFigures, width: int, width_name: str, number: int) -> Chart:
@@ -98,12 +123,14 @@ def _counts(figures: CurrencyFigures, width: int, width_name: str, number: int) 
 
 def _in_flight(figures: CurrencyFigures, width: int, width_name: str, number: int) -> Chart:
     currency, levels = figures.currency, figures.in_flight
+    top = ceiling([line.peak_amount for line in levels])
     rows = [
         {
             "start": line.start,
             "end": line.start + width,
-            "peak": _major(line.peak_amount, currency),
-            "level": _major(line.end_amount, currency),
+            "peak": _major(min(line.peak_amount, top), currency),
+            "level": _major(min(line.end_amount, top), currency),
+            "cut": line.peak_amount > top,
         }
         for line in levels
     ]
@@ -123,7 +150,7 @@ def _in_flight(figures: CurrencyFigures, width: int, width_name: str, number: in
         f"{texts.interval(most.start, width)} on; {texts.amount(last.end_amount, currency)} at the end."
     )
     legend = (("pale", f"most at any moment of the {width_name}"), ("line", "at its end"))
-    note = "Money is in flight when it has left one account and not yet reached another."
+    note = _cut_note(rows) + "Money is in flight when it has left one account and not yet reached another."
     return Chart(
         f"in-flight-{number}", "in_flight", "Money in flight", alt, FLIGHT_COLUMNS, rows, cells, legend, note
     )

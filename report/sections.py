@@ -14,24 +14,19 @@ Cell = tuple[str, Child]
 """CSS class ("" for none) and content."""
 
 
-def table(caption: str, heads: Sequence[tuple[str, str]], rows: Iterable[Sequence[Cell]], **style: Child) -> Html:
-    """heads: (CSS class, title); the first cell of each row is its header. On a phone a row becomes a block of `title value` lines."""
+def table(caption: str, heads: Sequence[tuple[str, str]], rows: Iterable[Sequence[Cell]], css: str, tall: bool = False) -> Html:
+    """heads: (CSS class, title); the first cell of a row is its header. css: `cards ...`, whose rows become small cards on a phone, or
+    `wide`, which can be moved sideways under its first column. tall: no higher than a part of the window.
+    """
     head = tag("tr", [tag("th", title, scope="col", class_=css or None) for css, title in heads])
     body = []
-    for row in rows:
-        cells = [
-            tag(
-                "td" if i else "th",
-                content,
-                class_=css or None,
-                scope=None if i else "row",
-                data_name=title,
-            )
-            for i, ((css, content), (_, title)) in enumerate(zip(row, heads, strict=True))
-        ]
-        body.append(tag("tr", cells))
-    made = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", body), class_=style.get("css", "stack"))
-    return tag("div", made, class_=style.get("box", "scroll"), role="region", aria_label=caption, tabindex="0")
+    for first, *others in rows:
+        row_head = tag("th", first[1], scope="row", class_=first[0] or None)
+        body.append(tag("tr", row_head, [tag("td", content, class_=css or None) for css, content in others]))
+    seen = None if css == "cards statuses" else "quiet"  # elsewhere a heading says as much to those who see it
+    made = tag("table", tag("caption", caption, class_=seen), tag("thead", head), tag("tbody", body), class_=css)
+    box = "scroll tall" if tall else "scroll"
+    return tag("div", made, class_=box, role="region", aria_label=caption, tabindex="0")
 
 
 def section(name: str, title: str, *children: Child) -> Html:
@@ -82,12 +77,12 @@ def tiles(figures: Figures, facts: RunFacts) -> Html:
     ]
     if figures.latencies:
         half, most = (texts.duration(percentile(figures.latencies, p)) for p in (50, 99))
-        shown.append(("Log time, p50 / p99", f"{half} / {most}", "admission to confirmation", "long"))
+        shown.append(("Log time, p50 / p99", f"{half} / {most}", "admission to confirmation", ""))
     moved = [currency for currency in figures.currencies if currency.confirmed]
     if moved:
         first, *others = moved
         more = f"and {len(others)} more {'currency' if len(others) == 1 else 'currencies'}" if others else "in all"
-        shown.append(("Money confirmed", texts.amount(first.amount, first.currency), more, "long"))
+        shown.append(("Money confirmed", texts.amount(first.amount, first.currency), more, ""))
     cells = [
         tag("div", tag("dt", name), tag("dd", value, tag("small", beside), class_=css or None))
         for name, value, beside, css in shown
@@ -105,41 +100,49 @@ def _rate(records: int, facts: RunFacts) -> str:
 
 
 def status_section(figures: Figures) -> Html:
-    payments = sum(total.count for total in figures.statuses)
-    heads = (("", "Status"), ("", "Reason"), ("num", "Payments"), ("num", "Share"), ("meter", ""))
-    if not payments:
-        shown: Child = tag("p", "No payment was admitted or rejected.", class_="note")
-    else:
-        most = max(total.count for total in figures.statuses)
-        rows = (_status_row(total, payments, most) for total in figures.statuses)
-        shown = table(f"Newest state of {texts.count(payments)} payments", heads, rows)
+    whole = sum(total.count for total in figures.statuses)
+    if not whole:
+        none = tag("p", "No payment was admitted or rejected.", class_="note")
+        return section("statuses", "Payments by status and reason", none)
+    by_status: dict[str, int] = {}
+    for total in figures.statuses:
+        by_status[total.status] = by_status.get(total.status, 0) + total.count
+    ordered = sorted(by_status.items(), key=lambda item: (-item[1], item[0]))
+    rows = [
+        _counted(status, STATUSES.get(status, ""), None, status, n, whole, ordered[0][1]) for status, n in ordered
+    ]
+    parts = [table(f"Newest state of {texts.count(whole)} payments", _counted_heads("Status"), rows, "cards statuses")]
+    reasons = [total for total in figures.statuses if total.reason]
+    if reasons:
+        ended = sum(total.count for total in reasons)
+        parts.append(_reasons(f"{texts.count(ended)} payments that ended with a reason", reasons))
     if figures.attempts:
         attempts = sum(total.count for total in figures.attempts)
-        most = max(total.count for total in figures.attempts)
-        rows = (_status_row(total, attempts, most) for total in figures.attempts)
         caption = f"{texts.count(attempts)} repeated attempts at an id, which never change the payment's own state"
-        shown = join(shown, tag("div", table(caption, heads, rows), class_="block"))
-    return section("statuses", "Payments by status and reason", shown)
+        parts.append(_reasons(caption, figures.attempts))
+    return section("statuses", "Payments by status and reason", parts)
 
 
-def _status_row(total: StatusTotal, whole: int, most: int) -> list[Cell]:
-    meaning = STATUSES.get(total.status, "")
-    status = join(tag("span", total.status, class_="code mono"), " ", meaning)
-    reason: Child = "–"
-    if total.reason:
-        words = (total.detail or REASONS.get(total.reason, "")).replace("_", " ")
-        reason = join(tag("span", total.reason, class_="code mono"), " ", words)
-        if total.status == "RJCT":
-            reason = join(reason, tag("span", STAGES.get(total.stage, total.stage), class_="sub"))
-    css = total.status if total.status in STATUSES else None
-    meter = tag("span", style=f"width:{100 * total.count / most:.1f}%", class_=css, aria_hidden="true")
-    return [
-        ("", status),
-        ("", reason),
-        ("num", texts.count(total.count)),
-        ("num", texts.share(total.count, whole)),
-        ("meter", meter),
-    ]
+def _reasons(caption: str, totals: list[StatusTotal]) -> Html:
+    whole, most = sum(total.count for total in totals), max(total.count for total in totals)
+    rows = []
+    for total in totals:
+        words = (total.detail or REASONS.get(total.reason or "", STATUSES.get(total.status, ""))).replace("_", " ")
+        where = STAGES.get(total.stage, total.stage)
+        beside = f"{STATUSES[total.status].partition(':')[0]} {where}" if total.status in STATUSES else where
+        rows.append(_counted(total.reason or total.status, words, beside, total.status, total.count, whole, most))
+    return tag("div", table(caption, _counted_heads("Reason"), rows, "cards statuses"), class_="block")
+
+
+def _counted_heads(what: str) -> tuple[tuple[str, str], ...]:
+    return (("", what), ("num", "Payments"), ("num", "Share"), ("meter", ""))
+
+
+def _counted(code: str, words: str, beside: str | None, status: str, n: int, whole: int, most: int) -> list[Cell]:
+    css = status if status in STATUSES else None
+    meter = tag("span", style=f"width:{100 * n / most:.1f}%", class_=css, aria_hidden="true")
+    said = join(tag("span", code, class_="code mono"), " ", words, tag("span", beside, class_="beside") if beside else None)
+    return [("", said), ("num", texts.count(n)), ("num", texts.share(n, whole)), ("meter", meter)]
 
 
 def trial_section(trial: list[Trial]) -> Html:
@@ -168,7 +171,7 @@ def trial_section(trial: list[Trial]) -> Html:
         "Every posting has two sides, so all accounts, the money in transit and the outside world add up to zero, in each partition.",
         class_="lead",
     )
-    shown = table("Postings by currency", heads, rows) if rows else tag("p", "Nothing was posted.", class_="note")
+    shown = table("Postings by currency", heads, rows, "wide") if rows else tag("p", "Nothing was posted.", class_="note")
     return section("trial", "Trial balance", lead, shown)
 
 
@@ -185,7 +188,7 @@ def latency_section(chart: Chart | None, figures: Figures, facts: RunFacts) -> H
         return section("latency", "Latency", lead, tag("p", "No payment was confirmed.", class_="note"))
     points = [(f"p{p}", percentile(figures.latencies, p)) for p in (50, 95, 99)]
     points.append(("longest", figures.latencies[-1].elapsed_ms))
-    small = tag("dl", [tag("div", tag("dt", n), tag("dd", texts.duration(ms), class_="long")) for n, ms in points], class_="tiles")
+    small = tag("dl", [tag("div", tag("dt", n), tag("dd", texts.duration(ms), class_="")) for n, ms in points], class_="tiles")
     return section("latency", "Latency", lead, small, figure(chart))
 
 
@@ -206,7 +209,7 @@ def figure(chart: Chart) -> Html:
         tag("figcaption", tag("h3", chart.title), legend),
         tag("div", id=chart.id, class_="chart", role="img", aria_label=chart.alt),
         tag("p", chart.note, class_="note") if chart.note else None,
-        tag("details", tag("summary", "Figures"), table(chart.title, heads, rows, box="scroll tall", css="")),
+        tag("details", tag("summary", "Figures"), table(chart.title, heads, rows, "wide", tall=True)),
     )
 
 
@@ -249,20 +252,26 @@ def _plural(n: int, word: str) -> str:
     return word if n == 1 else word + "s"
 
 
+def _account(account_id: str | None) -> Cell:
+    if account_id is None:
+        return "", "outside"
+    return "id short" if len(account_id) <= 20 else "id", texts.named(account_id)
+
+
 def _movements(figures: CurrencyFigures) -> Html:
     heads = (("when", "When (UTC)"), ("", "Kind"), ("id", "From"), ("id", "To"), ("id", "Payment"), ("num", figures.currency))
     rows = (
         [
             ("when", texts.moment(line.at)),
             ("", line.kind.capitalize()),
-            ("id", texts.named(line.debtor) if line.debtor is not None else "outside"),
-            ("id", texts.named(line.creditor) if line.creditor is not None else "outside"),
-            ("id", tag("span", texts.named(line.payment_id), class_="mono")),
+            _account(line.debtor),
+            _account(line.creditor),
+            ("id mono", texts.named(line.payment_id)),
             ("num", texts.money(line.amount, figures.currency)),
         ]
         for line in figures.movements
     )
-    return table(f"The {len(figures.movements)} largest confirmed payments in {figures.currency}", heads, rows)
+    return table(f"The {len(figures.movements)} largest confirmed payments in {figures.currency}", heads, rows, "cards movements")
 
 
 def _accounts(figures: CurrencyFigures) -> Html:
@@ -279,7 +288,7 @@ def _accounts(figures: CurrencyFigures) -> Html:
     )
     rows = (
         [
-            ("id", texts.named(line.account_id)),
+            _account(line.account_id),
             *(
                 ("num", "–" if minor is None else texts.money(minor, code))
                 for minor in (line.balance, line.available, line.pending, line.lowest, line.highest, line.average)
@@ -288,7 +297,7 @@ def _accounts(figures: CurrencyFigures) -> Html:
         ]
         for line in figures.accounts
     )
-    return table(f"The {len(figures.accounts)} accounts with the largest balances, in {code}", heads, rows)
+    return table(f"The {len(figures.accounts)} accounts with the largest balances, in {code}", heads, rows, "wide")
 
 
 def dead_letter_section(groups: list[DeadLetterGroup]) -> Html:
@@ -303,35 +312,22 @@ def dead_letter_section(groups: list[DeadLetterGroup]) -> Html:
 
 
 def _letter(group: DeadLetterGroup) -> Html:
-    where = f"{group.topic}/{group.shard}/{group.position}"
-    about = f"{texts.named(group.detail)}. " if group.detail else ""
-    shown: list[Child] = []
-    for name, data in (("Key", group.key), ("Value", group.value)):
-        if data is None:
-            shown.append(tag("p", name, ": none"))
-        else:
-            size = f"{texts.count(len(data))} {_plural(len(data), 'byte')}"
-            code = tag("code", texts.printable(data), class_="bytes") if data else None
-            shown.append(tag("p", f"{name}, {size}", ": " if data else "", code))
-    dump = None
+    head = tag("span", group.code, class_="code mono"), STAGES.get(group.stage, group.stage), tag("b", texts.count(group.count))
+    said = texts.named(group.detail)
+    where = tag("span", f"{group.topic}/{group.shard}/{group.position}", class_="mono")
+    example: list[Child] = [tag("p", "Key: ", _bytes(group.key))]
     if group.value:
-        dump = tag(
-            "details",
-            tag("summary", "Value in hexadecimal", tag("span", f", {group.code}", hidden=True)),
-            tag("pre", texts.hexdump(group.value), tabindex="0"),
-        )
-    return tag(
-        "li",
-        tag(
-            "h3",
-            tag("span", group.code, class_="code mono"),
-            STAGES.get(group.stage, group.stage),
-            tag("b", texts.count(group.count)),
-        ),
-        tag("p", about, f"Example: {where}"),
-        shown,
-        dump,
-    )
+        example.append(tag("pre", texts.hexdump(group.value), tabindex="0", aria_label="Value in hexadecimal"))
+    peek = tag("p", "Value: ", _bytes(group.value), class_="peek")
+    more = tag("details", tag("summary", "Example ", where), example)
+    return tag("li", tag("h3", head), tag("p", said[:1].upper() + said[1:]) if said else None, peek, more)
+
+
+def _bytes(data: bytes | None) -> Child:
+    if data is None:
+        return "none"
+    size = f"{texts.count(len(data))} {_plural(len(data), 'byte')}"
+    return join(size, " ", tag("code", texts.printable(data), class_="bytes")) if data else size
 
 
 def checks_section(checks: list[Check]) -> Html:
@@ -348,7 +344,7 @@ def checks_section(checks: list[Check]) -> Html:
         "anew and names the first record that differs. Then, by check:"
     )
     guide = tag("details", tag("summary", "What to do when a check fails"), tag("p", first, class_="advice"), help_)
-    return section("checks", "Checks", table(f"{len(checks)} invariants, from the views", heads, rows), guide)
+    return section("checks", "Checks", table(f"{len(checks)} invariants, from the views", heads, rows, "cards invariants"), guide)
 
 
 def run_section(figures: Figures, facts: RunFacts) -> Html:

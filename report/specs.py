@@ -31,7 +31,7 @@ _CONFIG: Spec = {
         "ticks": False,
         "title": None,
     },
-    "axisX": {"grid": False, "domain": True, "domainColor": "var(--axis)", "labelFlush": True, "labelOverlap": True},
+    "axisX": {"grid": False, "domain": True, "domainColor": "var(--axis)", "labelFlush": True, "labelOverlap": True, "labelSeparation": 8},
 }
 # Vega's SI prefix for 10^9 is G, and for a tenth it is m; money is read otherwise.
 _NUMBER = "abs(datum.value) < 1000 ? format(datum.value, ',.4~f') : replace(format(datum.value, '.4~s'), 'G', 'B')"
@@ -41,7 +41,7 @@ _HEIGHT = 190
 
 
 def _time(field: str, form: str = "") -> Spec:
-    axis: Spec = {"axis": {"format": form, "tickCount": {"expr": "max(2, floor(width / 110))"}}} if form else {}
+    axis: Spec = {"axis": {"format": form, "tickCount": {"expr": "max(2, floor(width / 80))"}}} if form else {}
     return {"field": field, "type": "temporal", "scale": {"type": "utc", "nice": False}, **axis}
 
 
@@ -68,8 +68,20 @@ def _layered(columns: tuple[str, ...], across: Spec, *layers: Spec) -> Spec:
 
 
 def _bar(across: Spec, color: str, y: Spec, y2: str | None = None) -> Spec:
-    up: Spec = {"y": y} if y2 is None else {"y": y, "y2": {"field": y2}}
-    return {"mark": {"type": "bar", "color": f"var(--{color})"}, "encoding": {**across, **up}}
+    up: Spec = {"y": y, "y2": {"datum": 0} if y2 is None else {"field": y2}}  # a bar with two ends across has none upwards
+    return {"mark": {"type": "bar", "color": f"var(--{color})", "x2Offset": -1}, "encoding": {**across, **up}}
+
+
+_CUT: Spec = {  # an arrow on a bar that goes on above the picture
+    "transform": [{"filter": "datum.cut"}],
+    "mark": {"type": "point", "shape": "triangle-up", "filled": True, "color": "var(--line)", "size": 60, "yOffset": -6},
+}
+
+
+def _cut(y: str) -> Spec:
+    middle = [{"calculate": "(datum.start + datum.end) / 2", "as": "middle"}]
+    across = {"field": "middle", "type": "temporal", "scale": {"type": "utc", "nice": False}}
+    return {**_CUT, "transform": middle + _CUT["transform"], "encoding": {"x": across, "y": _y(y, {})}}
 
 
 def specs(width: int) -> dict[str, Spec]:
@@ -87,14 +99,14 @@ def specs(width: int) -> dict[str, Spec]:
         "encoding": {"x": _time("end"), "y": _y("level", {})},
     }
     made = {
-        "money": _layered(MONEY_COLUMNS, span, _bar(span, "blue", _y("money", _MONEY_Y))),
+        "money": _layered(MONEY_COLUMNS, span, _bar(span, "blue", _y("money", _MONEY_Y)), _cut("money")),
         "counts": _layered(
             COUNT_COLUMNS,
             span,
             _bar(span, "green", _y("confirmed", _COUNT_Y)),
             _bar(span, "red", _y("confirmed", _COUNT_Y), "ended"),
         ),
-        "in_flight": _layered(FLIGHT_COLUMNS, span, _bar(span, "pale", _y("peak", _MONEY_Y)), level),
+        "in_flight": _layered(FLIGHT_COLUMNS, span, _bar(span, "pale", _y("peak", _MONEY_Y)), level, _cut("peak")),
         "latency": _layered(
             LATENCY_COLUMNS, steps, *(_bar(steps, f"hop{i}", _y(f"from{i}", _COUNT_Y), f"to{i}") for i in range(4))
         ),
