@@ -297,82 +297,74 @@ class Shard:
 
         After an exception the shard is of no use: throw it away and restore it.
         """
-        offset, at = record.offset, record.at
+        offset, at, raw, value, origin, _ = record
         if offset != self.offset:
             raise Gap(f"{self._here(self.offset)}: expected this offset, got {offset}")
-        context = self._context
+        context, processor = self._context, self.processor
         outputs: list[Output] = []
-        context._outputs = outputs
-        context._index = 0
-        context.offset, context.at, context.value = offset, at, record.value
+        context._outputs, context._index, context._counted = outputs, 0, ""
+        context.offset, context.at, context.value = offset, at, value
         # Every record moves the clock, repeats too (2), and fires what is due before it is looked at (3).
         if at > self.clock:
             self.clock = context.clock = at
         if self._heap and self._heap[0][0] <= self.clock:
             self._fire(context)
+            context._counted = ""
         self._last = record
         self.offset = offset + 1
-        origin = record.origin
-        if origin is not None and not self.processor.from_clients and self._is_repeat(origin):
+        if origin is not None and not processor.from_clients and self._is_repeat(origin):
             self.counts.duplicate += 1
             return outputs
         before = len(outputs)  # what deadlines gave stands, whatever becomes of the record
-        context._counted = ""
         try:
             if event is None:
-                event = self._decode(record.value)
-            self._apply(record, event, context)
-        except BadRecord as error:
-            key = context._key
-            if len(outputs) > before or (key in self.deadlines and key not in self.entities):
-                raise WrongState(f"{self._here(offset)}: {error.code} raised after something was done") from error
-            self.counts.dead_lettered += 1
-            self._bury(record, error, context)
-        return outputs
-
-    def _decode(self, value: bytes | None) -> Any:
-        if not value:
-            raise BadRecord("EMPTY_VALUE")
-        return self.decode(value)
-
-    def _apply(self, record: Record, event: Any, context: Context) -> None:
-        processor = self.processor
-        kind = type(event)
-        if kind in processor.reads:
-            key = processor.key(event)
-            if key is not None:
-                entities = self.entities
-                entity = entities.get(key)
-                raw = record.key
-                # An entity that exists has passed the partition check already (1).
-                if raw is None or raw != key.encode():
-                    raise BadRecord("WRONG_KEY", "the record's key is not the id of its entity")
-                if entity is None and partition_of(raw, self.partitions) != self.source.partition:
-                    raise BadRecord("WRONG_PARTITION", "the key does not belong to this partition")
-                context._key = key
-                after = processor.on_event(key, entity, event, context)
-                if after is not None:
-                    if after is not entity:
-                        entities[key] = after
-                elif entity is not None or self.deadlines:
-                    self._forget(key)
+                if not value:
+                    raise BadRecord("EMPTY_VALUE")
+                event = self.decode(value)
+            if type(event) in processor.reads:
+                key = processor.key(event)
+                if key is None:
+                    context._key = None
+                    processor.on_broadcast(event, context)
+                else:
+                    entities = self.entities
+                    entity = entities.get(key)
+                    # An entity that exists has passed the partition check already (1).
+                    if raw is None or raw != key.encode():
+                        raise BadRecord("WRONG_KEY", "the record's key is not the id of its entity")
+                    if entity is None and partition_of(raw, self.partitions) != self.source.partition:
+                        raise BadRecord("WRONG_PARTITION", "the key does not belong to this partition")
+                    context._key = key
+                    after = processor.on_event(key, entity, event, context)
+                    if after is not None:
+                        if after is not entity:
+                            entities[key] = after
+                    elif entity is not None or self.deadlines:
+                        self._forget(key)
             else:
-                context._key = None
-                processor.on_broadcast(event, context)
-        elif kind is Tick:
-            self.counts.ticks += 1
-            return
-        elif kind is Version:
-            self._pin(event, context)
-        elif kind is not Rule:  # a stage without rules of its own passes the broadcasts of others by
-            raise BadRecord("UNEXPECTED_TYPE", f"{kind.__name__} is not read by {processor.stage}")
+                self._pass_by(event, context)
+        except BadRecord as error:
+            held = context._key
+            if len(outputs) > before or (held in self.deadlines and held not in self.entities):
+                raise WrongState(f"{self._here(offset)}: {error.code} raised after something was done") from error
+            context._counted = "dead_lettered"
+            self._bury(record, error, context)
         counted = context._counted
         if not counted:
             self.counts.applied += 1
-        elif counted == "duplicate":
-            self.counts.duplicate += 1
         else:
-            self.counts.late += 1
+            setattr(self.counts, counted, getattr(self.counts, counted) + 1)
+        return outputs
+
+    def _pass_by(self, event: Any, context: Context) -> None:
+        """What stands on every partition for whom it may concern; rules of other stages too."""
+        kind = type(event)
+        if kind is Tick:
+            context._counted = "ticks"
+        elif kind is Version:
+            self._pin(event, context)
+        elif kind is not Rule:
+            raise BadRecord("UNEXPECTED_TYPE", f"{kind.__name__} is not read by {self.processor.stage}")
 
     def _fire(self, context: Context) -> None:
         """Fires what is due in (time, key, name) order until none is left (3)."""
