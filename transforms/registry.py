@@ -6,11 +6,11 @@ from importlib import import_module
 from typing import Any
 
 import schemas
-from transforms.avro import MAX_BYTES, Codec, compile_codec
+from transforms.avro import MAX_BYTES, MAX_ITEMS, Codec, compile_codec
 from transforms.errors import BadRecord
 
-# A dead letter holds a record that may be larger than any that is accepted, and something about it.
-_MAX_BYTES = {"rails.DeadLetter": 1 << 28}
+# Size and items. A dead letter holds a record that may be larger, and have more headers, than any that is accepted.
+_BOUNDS = {"rails.DeadLetter": (1 << 28, 1 << 20)}
 
 
 class Registry:
@@ -30,7 +30,7 @@ class Registry:
         for name, versions in schemas.schema_ids().items():
             if name not in types:
                 continue
-            codec = compile_codec(schemas.load_schema(name), types, _MAX_BYTES.get(name, MAX_BYTES))
+            codec = compile_codec(schemas.load_schema(name), types, *_BOUNDS.get(name, (MAX_BYTES, MAX_ITEMS)))
             self._add(types[name], versions[-1]["id"], codec)
 
     def _add(self, kind: type, number: int, codec: Codec) -> None:
