@@ -7,9 +7,10 @@ from typing import Any
 import apache_beam as beam
 
 from schemas.rails import Record
-from transforms.chunks import decode_records, encode_record
+from transforms.elements import RecordCoder
 from transforms.record_files import write_record_file
 
+_CODER = RecordCoder()
 _HEAD = 8
 _SIGN = 1 << 63  # makes the order of unsigned bytes that of signed times
 
@@ -47,9 +48,9 @@ class WriteSortedRecords(beam.PTransform):
 
 def _sortable(record: Record) -> tuple[int, bytes]:
     """Bytes that sort as (at, the record's encoding): all offsets, which stand first in it, are the same."""
-    return 0, (record.at + _SIGN).to_bytes(_HEAD, "big") + encode_record(record._replace(offset=0))
+    return 0, (record.at + _SIGN).to_bytes(_HEAD, "big") + _CODER.encode(record._replace(offset=0))
 
 
 def _in_order(raws: Iterable[bytes]) -> Iterator[Record]:
     for number, raw in enumerate(sorted(filter(None, raws))):
-        yield decode_records(raw[_HEAD:], 1)[0]._replace(offset=number)
+        yield _CODER.decode(raw[_HEAD:])._replace(offset=number)

@@ -22,6 +22,8 @@ from transforms.csv_files import (
     CsvRow,
     CsvRowCoder,
     ReadCsv,
+    WriteBadRows,
+    csv_line,
     read_csv,
     read_header,
 )
@@ -197,3 +199,35 @@ def test_coders_are_deterministic_and_whole() -> None:
     for coder, value in ((CsvRowCoder(), row), (BadCsvRowCoder(), bad)):
         back = coder.decode(coder.encode(value))
         assert back == value and type(back) is type(value) and coder.is_deterministic()
+
+
+def test_bad_rows_are_written_in_order_and_counted(tmp_path: Path, make_pipeline: MakePipeline) -> None:
+    path = tmp_path / "bad.csv"
+    bad = [
+        BadCsvRow("b", 2, "X", "", "3"),
+        BadCsvRow("a", 10, "X", "d", 'one,"two"\nthree'),
+        BadCsvRow("a", 9, "Y", "d", ""),
+    ]
+    with make_pipeline() as p:
+        found = p | beam.Create(bad).with_output_types(BadCsvRow) | WriteBadRows(str(path))
+        assert_that(found, equal_to([("X", 2), ("Y", 1)]))
+    assert path.read_text() == 'file,line,code,detail,text\na,9,Y,d,\na,10,X,d,"one,""two""\nthree"\nb,2,X,,3\n'
+
+
+def test_no_bad_rows_are_a_header(tmp_path: Path, make_pipeline: MakePipeline) -> None:
+    path = tmp_path / "bad.csv"
+    with make_pipeline() as p:
+        none = (
+            p
+            | beam.Create([BadCsvRow("a", 1, "X", "", "")]).with_output_types(BadCsvRow)
+            | beam.Filter(lambda _: False)
+        )
+        assert_that(none | WriteBadRows(str(path)), equal_to([]))
+    assert path.read_text() == "file,line,code,detail,text\n"
+
+
+def test_a_line_of_fields_reads_back(tmp_path: Path) -> None:
+    form = CsvFormat(delimiter=";", quote="'", columns=("a", "b"), header=False)
+    fields = ["it's", "one;two\nthree"]
+    path = write(tmp_path / "a.csv", csv_line(fields, form))
+    assert read(path, form) == [(1, fields)]
