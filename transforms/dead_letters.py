@@ -71,7 +71,7 @@ class WithDeadLetters(beam.PTransform):
             raise ValueError(f"WithDeadLetters: not fit for a stage: {stage!r}")
         self.stage, self.function, self.result_type = stage, function, result_type
 
-    def expand(self, chunks: Any) -> Judged:
+    def expand(self, chunks: Any) -> Any:
         judge = _Judge(self.stage, self.function, self.result_type is Record)
         judged = chunks | "Judge" >> beam.ParDo(judge).with_outputs("dead_letters", "counts", main="oks")
         judged.oks.element_type = Chunk if self.result_type is Record else self.result_type
@@ -134,7 +134,7 @@ def attempt_of(record: Record) -> int:
 
 
 class CollectDeadLetters(beam.PTransform):
-    """PCollection[DeadLetter] of one step, or a tuple, list or mapping of those of several, bounded → PCollection[Chunk] of the topic.
+    """PCollection[DeadLetter] of one step, or a tuple or mapping of those of several, bounded → PCollection[Chunk] of the topic.
 
     A letter goes where its record's key puts it, without key to the record's own partition number, as the letters of a fold do. Its
     identity is (stage, topic, partition, offset) of the record; a letter that is there twice is written once. Records stand in the

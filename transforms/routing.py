@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 import apache_beam as beam
 from apache_beam import coders
-from apache_beam.pvalue import PCollection, TaggedOutput
+from apache_beam.pvalue import TaggedOutput
 
 from schemas.rails import Record
 from transforms.chunks import Chunk, encode_record, unpack_chunk
@@ -142,7 +142,7 @@ class SplitBy(beam.PTransform):
         self.function, self.names = function, tuple(names)
         _check_names(self.names)
 
-    def expand(self, elements: Any) -> Outputs:
+    def expand(self, elements: Any) -> Any:
         return _split(elements, self.function, self.names)
 
 
@@ -158,7 +158,7 @@ class RouteByContent(beam.PTransform):
         self.routes, self.otherwise = dict(routes), otherwise
         _check_names([*self.routes, *([otherwise] if otherwise is not None else [])])
 
-    def expand(self, elements: Any) -> Outputs:
+    def expand(self, elements: Any) -> Any:
         routes, otherwise = tuple(self.routes.items()), self.otherwise
 
         def route(element: Any) -> str:
@@ -180,7 +180,7 @@ def _place(element: Any) -> str:
 def _split(elements: Any, route: Callable[[Any], str], names: Sequence[str]) -> Outputs:
     split = elements | "Route" >> beam.ParDo(
         _RouteChunk(route, names) if elements.element_type is Chunk else _RouteElement(route, names)
-    ).with_outputs(*names)
+    ).with_outputs(*names[1:], main=names[0])  # the main output, too, has a name: nothing can go past
     found = Outputs({name: split[name] for name in names})
     for output in found.values():
         output.element_type = elements.element_type
@@ -189,10 +189,13 @@ def _split(elements: Any, route: Callable[[Any], str], names: Sequence[str]) -> 
 
 class _RouteElement(beam.DoFn):
     def __init__(self, route: Callable[[Any], str], names: Sequence[str]) -> None:
-        self.route, self.names = route, frozenset(names)
+        self.route, self.main, self.names = route, names[0], frozenset(names)
 
-    def process(self, element: Any) -> Iterator[TaggedOutput]:
-        yield TaggedOutput(self._name(element), element)
+    def process(self, element: Any) -> Iterator[Any]:
+        yield self._to(self._name(element), element)
+
+    def _to(self, name: str, element: Any) -> Any:
+        return element if name == self.main else TaggedOutput(name, element)
 
     def _name(self, element: Any) -> str:
         name = self.route(element)
@@ -202,25 +205,25 @@ class _RouteElement(beam.DoFn):
 
 
 class _RouteChunk(_RouteElement):
-    def process(self, element: Chunk) -> Iterator[TaggedOutput]:
+    def process(self, element: Chunk) -> Iterator[Any]:
         for name, chunk in split_records(element, self._name).items():
-            yield TaggedOutput(name, chunk)
+            yield self._to(name, chunk)
 
 
 # --- merge ---
 
 
 class MergeAll(beam.PTransform):
-    """Several PCollection[T], as a tuple, list or mapping of names → PCollection[T] of all their elements, in no order.
+    """Several PCollection[T], as a tuple or mapping of names (a list means a list of values to Beam) → PCollection[T], all in no order.
 
     ValueError when their element types or windows differ. A step of its own stands behind the merge: some runners fail when a GroupByKey
     reads a Flatten at once (apache/beam#34647).
     """
 
     def expand(self, merged: Any) -> Any:
-        given = list(merged.values() if isinstance(merged, Mapping) else merged)
-        if not given or not all(isinstance(one, PCollection) for one in given):
-            raise ValueError(f"MergeAll takes a tuple, list or mapping of PCollections, got {merged!r}")
+        given = tuple(merged.values()) if isinstance(merged, dict) else merged
+        if not isinstance(given, tuple) or not given:
+            raise ValueError(f"MergeAll takes a tuple or mapping of PCollections, got {merged!r}")
         first = given[0]
         for one in given[1:]:
             if one.element_type != first.element_type:
