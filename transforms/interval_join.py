@@ -168,23 +168,14 @@ def _pairs(left: Batch, right: Batch, partners: Partners) -> Iterator[Stamped]:
 
 
 def joined_rows(left: Batch, right: Batch, lefts: Numbers, rights: Numbers) -> Iterator[JoinedRow]:
-    """The results of these pairs of indexes; a right index of -1 is no row."""
-    used, places = np.unique(lefts, return_inverse=True)
+    """The results of these pairs of indexes; a row of several pairs is made once."""
+    used, left_places = np.unique(lefts, return_inverse=True)
     batch = left.take(used)
-    keys, rows = batch.plain_keys(), batch.rows()
-    used, partners = np.unique(rights, return_inverse=True)
-    none = int(len(used) > 0 and used[0] < 0)
-    others: list[SideRow | None] = [*[None] * none, *right.take(used[none:]).rows()]
-    at = places.tolist()
-    return map(
-        JoinedRow._make,
-        zip(
-            map(keys.__getitem__, at),
-            map(rows.__getitem__, at),
-            map(others.__getitem__, partners.tolist()),
-            strict=True,
-        ),
-    )
+    keys, rows, at = batch.plain_keys(), batch.rows(), left_places.tolist()
+    used, right_places = np.unique(rights, return_inverse=True)
+    others = right.take(used).rows()
+    columns = (map(keys.__getitem__, at), map(rows.__getitem__, at), map(others.__getitem__, right_places.tolist()))
+    return map(JoinedRow._make, zip(*columns, strict=True))
 
 
 def alone(batch: Batch, side: int) -> Iterator[JoinedRow]:

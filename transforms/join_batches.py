@@ -64,8 +64,8 @@ class Batch(NamedTuple):
 
     def plain_keys(self) -> list[Any]:
         """The key of each row."""
-        decoded = list(map(decode_plain, self.keys))
-        return _pick(decoded, self.key_ids)
+        used, places = np.unique(self.key_ids, return_inverse=True)
+        return _pick(list(map(decode_plain, _pick(self.keys, used))), places)
 
     def unmatched(self, side: int) -> list[UnmatchedRow]:
         """The rows as elements for those without a partner."""

@@ -86,9 +86,7 @@ class AsOfJoin(_ByClock):
         return Step(decided, left.take(np.flatnonzero(still_open)), right.take(kept))
 
 
-Version = tuple[
-    int, int, SideRow
-]  # (time, side, row): in this order the versions of a key follow one another, the left ones first
+Version = tuple[int, int, SideRow]  # (time, side, row): the versions of a key follow one another in this order
 
 
 @dataclass(frozen=True)
@@ -126,16 +124,16 @@ class TableJoin(_ByClock):
         results: list[Stamped] = []
         for key, versions in _by_key(closed[LEFT], closed[RIGHT]):
             results += self._revisions(key, versions, since)[0]
-        kept = []
-        for batch in (left, right):
-            old = np.flatnonzero(~self._open(batch, until))
-            kept.append(
-                batch.take(np.concatenate((old[self._base(batch.take(old))], np.flatnonzero(self._open(batch, until)))))
-            )
-        return Step(Decided(iter(results), iter(())), kept[LEFT], kept[RIGHT])
+        return Step(Decided(iter(results), iter(())), self._needed(left, until), self._needed(right, until))
+
+    def _needed(self, batch: Batch, until: int) -> Batch:
+        """What is open, and what later versions build on."""
+        still_open = self._open(batch, until)
+        old = np.flatnonzero(~still_open)
+        return batch.take(np.concatenate((old[self._base(batch.take(old))], np.flatnonzero(still_open))))
 
     def _base(self, batch: Batch) -> Numbers:
-        """The versions that later ones build on."""
+        """The versions, all closed, that later ones build on."""
         order = batch.order()
         if self.keep is not Keep.FIRST:
             last = _lasts(batch, order)
