@@ -102,6 +102,14 @@ class _Writer:
         self.names[name] = value
         return name
 
+    def type_of(self, record: Record) -> type | None:
+        """The type that values of the record are built as; None where plain tuples are."""
+        if self.types is None:
+            return None
+        if record.name not in self.types:
+            raise KeyError(f"no type is given for the record {record.name}")
+        return self.types[record.name]
+
     def function_of(self, record: Record) -> str:
         """The name of the function for a recursive record."""
         name = "record_" + record.name.replace(".", "_")
@@ -123,8 +131,6 @@ class _Writer:
 
 
 class _Encoder(_Writer):
-    types: Mapping[str, type]
-
     def function(self, top: Type, max_bytes: int) -> Callable[[Any], bytes]:
         with self.block("def encode(r):"):
             self.line(f"depth = 0; left = {self.max_items}")
@@ -175,7 +181,7 @@ class _Encoder(_Writer):
 
     def _fields(self, record: Record, v: str) -> list[str]:
         variables = [self.fresh() for _ in record.fields]
-        if issubclass(self.types[record.name], tuple):
+        if issubclass(self.type_of(record) or tuple, tuple):
             self.line(f"[{', '.join(variables)}] = {v}")
         else:
             for variable, name in zip(variables, record.fields, strict=True):
@@ -201,7 +207,7 @@ class _Encoder(_Writer):
 
     def _python_type(self, of: Type) -> str:
         if isinstance(of, Record):
-            return self.bound(self.types[of.name])
+            return self.bound(self.type_of(of))
         return _PYTHON[of.name if isinstance(of, Primitive) else type(of).__name__]
 
 
@@ -221,12 +227,20 @@ _PYTHON = {
     "Map": "dict",
 }
 
+# What comes most often is written in place; functions take the rest, and what does not fit.
 _ENCODE = {
     "null": "enc_null({v})",
     "boolean": "(b'\\1' if {v} is True else b'\\0' if {v} is False else enc_boolean({v}))",
     "int": "(LONGS[{v}] if {v}.__class__ is int and 0 <= {v} < SMALL else enc_int({v}))",
-    "long": "(LONGS[{v}] if {v}.__class__ is int and 0 <= {v} < SMALL else enc_long({v}))",
-    "timestamp": "enc_long({v})",
+    "long": (
+        "(LONGS[{v}] if {v}.__class__ is int and 0 <= {v} < SMALL"
+        " else PAIRS[{v} << 1 & 0x3fff] + LAST[{v} >> 13] if {v}.__class__ is int and 0 <= {v} < 1 << 27"
+        " else enc_long({v}))"
+    ),
+    "timestamp": (
+        "(PAIRS[{v} << 1 & 0x3fff] + PAIRS[{v} >> 13 & 0x3fff] + LAST[{v} >> 27]"
+        " if {v}.__class__ is int and 1 << 27 <= {v} < 1 << 41 else enc_long({v}))"
+    ),
     "float": "enc_float({v})",
     "double": "enc_double({v})",
     "bytes": "(LONGS[len({v})] + {v} if {v}.__class__ is bytes and len({v}) < SMALL else enc_bytes({v}))",
@@ -300,14 +314,12 @@ class _Decoder(_Writer):
         return variables
 
     def _built(self, record: Record, variables: list[str]) -> str:
-        if self.types is None:
+        of = self.type_of(record)
+        if of is None:
             return _tuple(variables)
-        of = self.types[record.name]
-        return (
-            f"new({self.bound(of)}, {_tuple(variables)})"
-            if issubclass(of, tuple)
-            else f"{self.bound(of)}({', '.join(variables)})"
-        )
+        if issubclass(of, tuple):
+            return f"new({self.bound(of)}, {_tuple(variables)})"
+        return f"{self.bound(of)}({', '.join(variables)})"
 
     def value(self, of: Type, v: str) -> None:
         """Writes statements that leave the value at `i` in variable `v`, and `i` behind it."""

@@ -25,8 +25,8 @@ LONGS = [_varint(n << 1) for n in range(1 << 13)]  # encodings of the small inte
 SMALL = len(LONGS)
 
 # Of 14 bits at a time: as two bytes with more to come, and as the last one or two.
-_PAIRS = [bytes((n & 0x7F | 0x80, n >> 7 | 0x80)) for n in range(1 << 14)]
-_LAST = [_varint(n) for n in range(1 << 14)]
+PAIRS = [bytes((n & 0x7F | 0x80, n >> 7 | 0x80)) for n in range(1 << 14)]
+LAST = [_varint(n) for n in range(1 << 14)]
 
 
 def enc_long(n: int) -> bytes:
@@ -35,11 +35,11 @@ def enc_long(n: int) -> bytes:
         raise TypeError(f"expected an integer, got {type(n).__name__}")
     z = n << 1 if n >= 0 else ~(n << 1)
     if z < 1 << 14:
-        return _LAST[z]
+        return LAST[z]
     if z < 1 << 28:
-        return _PAIRS[z & 0x3FFF] + _LAST[z >> 14]
+        return PAIRS[z & 0x3FFF] + LAST[z >> 14]
     if z < 1 << 42:
-        return _PAIRS[z & 0x3FFF] + _PAIRS[z >> 14 & 0x3FFF] + _LAST[z >> 28]
+        return PAIRS[z & 0x3FFF] + PAIRS[z >> 14 & 0x3FFF] + LAST[z >> 28]
     if z >> 64:
         raise ValueError("integer out of 64 bits")
     return _varint(z)

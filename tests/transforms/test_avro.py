@@ -424,8 +424,10 @@ def test_schemas_that_are_none_are_refused(message: str, schema: Any) -> None:
 
 
 def test_a_record_needs_its_type() -> None:
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="record Link"):
         codec_of(CHAIN)
+    with pytest.raises(KeyError, match="record Link"):
+        compile_reader(CHAIN, {})
 
 
 def test_names_are_resolved_in_their_namespace() -> None:
