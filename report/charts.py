@@ -151,12 +151,10 @@ def _in_flight(figures: CurrencyFigures, width: int, width_name: str, number: in
     )
     legend = (("pale", f"most at any moment of the {width_name}"), ("line", "at its end"))
     note = _cut_note(rows) + "Money is in flight when it has left one account and not yet reached another."
-    return Chart(
-        f"in-flight-{number}", "in_flight", "Money in flight", alt, FLIGHT_COLUMNS, rows, cells, legend, note
-    )
+    return Chart(f"in-flight-{number}", "in_flight", "Money in flight", alt, FLIGHT_COLUMNS, rows, cells, legend, note)
 
 
-FEW_ACCOUNTS = 24
+FEW_ACCOUNTS = 16
 
 
 def _balances(figures: CurrencyFigures, number: int) -> Chart:

@@ -35,7 +35,9 @@ def _equation(number: int, books: dict[str, int]) -> Check:
 
 def _none_wrong(db: Connection, name: str, what: str, query: str, advice: str) -> Check:
     seen, wrong = (int(value or 0) for value in db.execute(query).fetchone())
-    evidence = f"{count(seen)} {what}" + (f", {count(wrong)} wrong" if wrong else "")
+    evidence = f"{count(seen)} {what.partition('/')[0] if seen == 1 else what.partition('/')[2]}" + (
+        f", {count(wrong)} wrong" if wrong else ""
+    )
     return Check(name, wrong == 0, evidence, advice)
 
 
@@ -67,14 +69,14 @@ _EQUATIONS = (
 _COUNTED = (
     (
         "The trial balance is zero in every partition",
-        "partitions and currencies",
+        "partition sum/partition sums",
         "SELECT COUNT(*), SUM(CASE WHEN total = 0 THEN 0 ELSE 1 END) FROM trial_balance",
         "Money was made or lost. Stop the writers, keep the log. The partition is in the table `trial_balance`; run payments_replay on it, and "
         "look for the first journal line whose contra balance does not follow from the one before.",
     ),
     (
         "Every line of the journal follows from the one before",
-        "lines",
+        "line/lines",
         """
         SELECT COUNT(*), SUM(CASE WHEN balance = before + change AND version = earlier + 1 THEN 0 ELSE 1 END) FROM (
             SELECT balance, version, COALESCE(LAG(balance) OVER (PARTITION BY account_id ORDER BY version), 0) AS before,
@@ -87,7 +89,7 @@ _COUNTED = (
     ),
     (
         "Published balances agree with the journal",
-        "accounts",
+        "account/accounts",
         """
         SELECT COUNT(*), SUM(CASE WHEN balance = COALESCE(journal_balance, 0) AND posted = COALESCE(journal_balance, 0) THEN 0 ELSE 1 END)
         FROM accounts""",
@@ -96,7 +98,7 @@ _COUNTED = (
     ),
     (
         "No debit or hold went below its account's limit",
-        "debits and holds",
+        "debit or hold/debits and holds",
         "SELECT COUNT(*), SUM(CASE WHEN available < 0 THEN 1 ELSE 0 END) FROM journal WHERE leg IN ('DEBIT', 'HOLD')",
         "An account gave what it did not have. The lines are in `journal` with available < 0; the limit in force then stands in "
         "payments.inflight before them. Lowering a limit later is no violation.",

@@ -32,7 +32,7 @@ _SECTIONS = (
 )
 
 
-def write_report(database: Path, output: Path, facts: RunFacts) -> list[Check]:
+def write_report(database: str | Path, output: str | Path, facts: RunFacts) -> list[Check]:
     """Writes the page of a views database to `output`; gives the checks, so that the caller can fail when one does.
 
     The same database and facts give the same bytes. Raises `report.views.NoViews` for a file that is no such database.
@@ -155,5 +155,3 @@ def _in_background(make: Any) -> "Future[str]":
 
     threading.Thread(target=run, daemon=True).start()
     return future
-
-

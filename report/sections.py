@@ -8,24 +8,28 @@ from report.checks import Check
 from report.data import CurrencyFigures, DeadLetterGroup, Figures, StatusTotal, Trial
 from report.facts import RunFacts
 from report.html import Child, Html, join, tag
+from report.specs import ROW_HEIGHT
 from report.words import REASONS, STAGES, STATUSES
 
 Cell = tuple[str, Child]
 """CSS class ("" for none) and content."""
 
 
-def table(caption: str, heads: Sequence[tuple[str, str]], rows: Iterable[Sequence[Cell]], css: str, tall: bool = False) -> Html:
+def table(
+    caption: str, heads: Sequence[tuple[str, str]], rows: Iterable[Sequence[Cell]], css: str, **how: bool
+) -> Html:
     """heads: (CSS class, title); the first cell of a row is its header. css: `cards ...`, whose rows become small cards on a phone, or
-    `wide`, which can be moved sideways under its first column. tall: no higher than a part of the window.
+    `wide`, which can be moved sideways under its first column. tall=True: no higher than a part of the window. A row whose first cell has the class `failed` is red.
     """
-    head = tag("tr", [tag("th", title, scope="col", class_=css or None) for css, title in heads])
+    head = tag("tr", [tag("th", title, scope="col", class_=kind or None) for kind, title in heads])
     body = []
     for first, *others in rows:
         row_head = tag("th", first[1], scope="row", class_=first[0] or None)
-        body.append(tag("tr", row_head, [tag("td", content, class_=css or None) for css, content in others]))
+        cells = [tag("td", content, class_=kind or None) for kind, content in others]
+        body.append(tag("tr", row_head, cells, class_="failed" if first[0] == "failed" else None))
     seen = None if css == "cards statuses" else "quiet"  # elsewhere a heading says as much to those who see it
     made = tag("table", tag("caption", caption, class_=seen), tag("thead", head), tag("tbody", body), class_=css)
-    box = "scroll tall" if tall else "scroll"
+    box = "scroll tall" if how.get("tall") else "scroll"
     return tag("div", made, class_=box, role="region", aria_label=caption, tabindex="0")
 
 
@@ -59,8 +63,8 @@ def tiles(figures: Figures, facts: RunFacts) -> Html:
     rejected = books["rejected_at_admission"] + books["rejected_after_admission"]
     shown: list[tuple[str, Child, Child, str]] = [
         ("Incoming records", texts.count(incoming), _rate(incoming, facts), ""),
-        ("Confirmed", texts.count(books["confirmed"]), f"{texts.share(books['confirmed'], incoming)} of incoming", ""),
-        ("Rejected", texts.count(rejected), f"{texts.share(rejected, incoming)} of incoming", ""),
+        ("Confirmed", texts.count(books["confirmed"]), _of(books["confirmed"], incoming), ""),
+        ("Rejected", texts.count(rejected), _of(rejected, incoming), ""),
         ("Duplicates", texts.count(books["duplicates"]), "without effect", ""),
         (
             "Dead letters",
@@ -90,6 +94,10 @@ def tiles(figures: Figures, facts: RunFacts) -> Html:
     return tag("dl", cells, class_="tiles")
 
 
+def _of(part: int, incoming: int) -> str:
+    return f"{texts.share(part, incoming)} of incoming" if incoming else "nothing came in"
+
+
 def _rate(records: int, facts: RunFacts) -> str:
     if facts.seconds is None:
         return "from clients"
@@ -108,9 +116,7 @@ def status_section(figures: Figures) -> Html:
     for total in figures.statuses:
         by_status[total.status] = by_status.get(total.status, 0) + total.count
     ordered = sorted(by_status.items(), key=lambda item: (-item[1], item[0]))
-    rows = [
-        _counted(status, STATUSES.get(status, ""), None, status, n, whole, ordered[0][1]) for status, n in ordered
-    ]
+    rows = [_counted(status, STATUSES.get(status, ""), None, status, n, whole, ordered[0][1]) for status, n in ordered]
     parts = [table(f"Newest state of {texts.count(whole)} payments", _counted_heads("Status"), rows, "cards statuses")]
     reasons = [total for total in figures.statuses if total.reason]
     if reasons:
@@ -127,10 +133,11 @@ def _reasons(caption: str, totals: list[StatusTotal]) -> Html:
     whole, most = sum(total.count for total in totals), max(total.count for total in totals)
     rows = []
     for total in totals:
+        reason = total.reason or total.status
         words = (total.detail or REASONS.get(total.reason or "", STATUSES.get(total.status, ""))).replace("_", " ")
         where = STAGES.get(total.stage, total.stage)
-        beside = f"{STATUSES[total.status].partition(':')[0]} {where}" if total.status in STATUSES else where
-        rows.append(_counted(total.reason or total.status, words, beside, total.status, total.count, whole, most))
+        ended = STATUSES.get(total.status, total.status).partition(":")[0] + " " if total.reason else ""
+        rows.append(_counted(reason, words, ended + where, total.status, total.count, whole, most))
     return tag("div", table(caption, _counted_heads("Reason"), rows, "cards statuses"), class_="block")
 
 
@@ -141,7 +148,9 @@ def _counted_heads(what: str) -> tuple[tuple[str, str], ...]:
 def _counted(code: str, words: str, beside: str | None, status: str, n: int, whole: int, most: int) -> list[Cell]:
     css = status if status in STATUSES else None
     meter = tag("span", style=f"width:{100 * n / most:.1f}%", class_=css, aria_hidden="true")
-    said = join(tag("span", code, class_="code mono"), " ", words, tag("span", beside, class_="beside") if beside else None)
+    said = join(
+        tag("span", code, class_="code mono"), " ", words, tag("span", beside, class_="beside") if beside else None
+    )
     return [("", said), ("num", texts.count(n)), ("num", texts.share(n, whole)), ("meter", meter)]
 
 
@@ -171,7 +180,9 @@ def trial_section(trial: list[Trial]) -> Html:
         "Every posting has two sides, so all accounts, the money in transit and the outside world add up to zero, in each partition.",
         class_="lead",
     )
-    shown = table("Postings by currency", heads, rows, "wide") if rows else tag("p", "Nothing was posted.", class_="note")
+    shown = (
+        table("Postings by currency", heads, rows, "wide") if rows else tag("p", "Nothing was posted.", class_="note")
+    )
     return section("trial", "Trial balance", lead, shown)
 
 
@@ -188,7 +199,9 @@ def latency_section(chart: Chart | None, figures: Figures, facts: RunFacts) -> H
         return section("latency", "Latency", lead, tag("p", "No payment was confirmed.", class_="note"))
     points = [(f"p{p}", percentile(figures.latencies, p)) for p in (50, 95, 99)]
     points.append(("longest", figures.latencies[-1].elapsed_ms))
-    small = tag("dl", [tag("div", tag("dt", n), tag("dd", texts.duration(ms), class_="")) for n, ms in points], class_="tiles")
+    small = tag(
+        "dl", [tag("div", tag("dt", n), tag("dd", texts.duration(ms), class_="")) for n, ms in points], class_="tiles"
+    )
     return section("latency", "Latency", lead, small, figure(chart))
 
 
@@ -207,10 +220,14 @@ def figure(chart: Chart) -> Html:
     return tag(
         "figure",
         tag("figcaption", tag("h3", chart.title), legend),
-        tag("div", id=chart.id, class_="chart", role="img", aria_label=chart.alt),
+        tag("div", id=chart.id, class_="chart", role="img", aria_label=chart.alt, style=_height(chart)),
         tag("p", chart.note, class_="note") if chart.note else None,
         tag("details", tag("summary", "Figures"), table(chart.title, heads, rows, "wide", tall=True)),
     )
+
+
+def _height(chart: Chart) -> str | None:
+    return f"height:{len(chart.rows) * ROW_HEIGHT + 32}px" if chart.kind == "accounts" else None
 
 
 def money_section(panels: list[tuple[CurrencyFigures, list[Chart]]], left_out: int) -> Html:
@@ -220,7 +237,9 @@ def money_section(panels: list[tuple[CurrencyFigures, list[Chart]]], left_out: i
     if len(panels) > 1:
         options = [tag("option", currency.currency, value=currency.currency) for currency, _ in panels]
         label = tag("label", "Currency", for_="currency")
-        picker = tag("div", label, tag("select", options, id="currency", autocomplete="off"), class_="picker", hidden=True)
+        picker = tag(
+            "div", label, tag("select", options, id="currency", autocomplete="off"), class_="picker", hidden=True
+        )
     note = f"{left_out} more currencies have no panel here; they are in the trial balance." if left_out else None
     return section(
         "money",
@@ -252,26 +271,35 @@ def _plural(n: int, word: str) -> str:
     return word if n == 1 else word + "s"
 
 
-def _account(account_id: str | None) -> Cell:
-    if account_id is None:
+def _id(text: str | None, css: str = "id") -> Cell:
+    if text is None:
         return "", "outside"
-    return "id short" if len(account_id) <= 20 else "id", texts.named(account_id)
+    return css + " short" if len(text) <= 24 else css, texts.named(text)
 
 
 def _movements(figures: CurrencyFigures) -> Html:
-    heads = (("when", "When (UTC)"), ("", "Kind"), ("id", "From"), ("id", "To"), ("id", "Payment"), ("num", figures.currency))
+    heads = (
+        ("when", "When (UTC)"),
+        ("", "Kind"),
+        ("id", "From"),
+        ("id", "To"),
+        ("id", "Payment"),
+        ("num", figures.currency),
+    )
     rows = (
         [
             ("when", texts.moment(line.at)),
             ("", line.kind.capitalize()),
-            _account(line.debtor),
-            _account(line.creditor),
-            ("id mono", texts.named(line.payment_id)),
+            _id(line.debtor),
+            _id(line.creditor),
+            _id(line.payment_id, "id mono"),
             ("num", texts.money(line.amount, figures.currency)),
         ]
         for line in figures.movements
     )
-    return table(f"The {len(figures.movements)} largest confirmed payments in {figures.currency}", heads, rows, "cards movements")
+    return table(
+        f"The {len(figures.movements)} largest confirmed payments in {figures.currency}", heads, rows, "cards movements"
+    )
 
 
 def _accounts(figures: CurrencyFigures) -> Html:
@@ -288,7 +316,7 @@ def _accounts(figures: CurrencyFigures) -> Html:
     )
     rows = (
         [
-            _account(line.account_id),
+            _id(line.account_id),
             *(
                 ("num", "–" if minor is None else texts.money(minor, code))
                 for minor in (line.balance, line.available, line.pending, line.lowest, line.highest, line.average)
@@ -312,7 +340,8 @@ def dead_letter_section(groups: list[DeadLetterGroup]) -> Html:
 
 
 def _letter(group: DeadLetterGroup) -> Html:
-    head = tag("span", group.code, class_="code mono"), STAGES.get(group.stage, group.stage), tag("b", texts.count(group.count))
+    stage = STAGES.get(group.stage, group.stage)
+    head = tag("span", group.code, class_="code mono"), tag("i", stage), tag("b", texts.count(group.count))
     said = texts.named(group.detail)
     where = tag("span", f"{group.topic}/{group.shard}/{group.position}", class_="mono")
     example: list[Child] = [tag("p", "Key: ", _bytes(group.key))]
@@ -334,17 +363,24 @@ def checks_section(checks: list[Check]) -> Html:
     heads = (("", "What should hold"), ("", "Holds"), ("", "Evidence"))
     rows: list[list[Cell]] = []
     for check in checks:
-        advice = None if check.holds else tag("span", check.advice, class_="sub")
+        advice = None if check.holds else tag("span", _advice(check), class_="sub")
         mark = tag("span", "✓ yes", class_="pass") if check.holds else tag("span", "✗ no", class_="fail")
-        rows.append([("", join(check.name, advice)), ("", mark), ("", check.evidence)])
-    help_ = [join(tag("h3", check.name), tag("p", check.advice, class_="advice")) for check in checks]
+        rows.append([("" if check.holds else "failed", join(check.name, advice)), ("", mark), ("", check.evidence)])
+    help_ = [join(tag("h3", check.name), tag("p", _advice(check), class_="advice")) for check in checks]
     first = (
         "Keep the log: everything else can be made again from it. Make the views again from the same topics (payment_views); if the check then "
-        "holds, the database was at fault. If it still fails, run payments_replay on the recorded payments.inflight: it folds every partition "
-        "anew and names the first record that differs. Then, by check:"
+        "holds, the database was at fault. If it still fails, payments_verify checks every invariant over the topics and says where one is "
+        "broken, and payments_replay folds payments.inflight anew and names the first record that differs. Then, by check:"
     )
     guide = tag("details", tag("summary", "What to do when a check fails"), tag("p", first, class_="advice"), help_)
-    return section("checks", "Checks", table(f"{len(checks)} invariants, from the views", heads, rows, "cards invariants"), guide)
+    return section(
+        "checks", "Checks", table(f"{len(checks)} invariants, from the views", heads, rows, "cards invariants"), guide
+    )
+
+
+def _advice(check: Check) -> Html:
+    """Its text, with what stands between backticks as code."""
+    return join([tag("code", part) if i % 2 else part for i, part in enumerate(check.advice.split("`"))])
 
 
 def run_section(figures: Figures, facts: RunFacts) -> Html:

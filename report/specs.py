@@ -31,13 +31,20 @@ _CONFIG: Spec = {
         "ticks": False,
         "title": None,
     },
-    "axisX": {"grid": False, "domain": True, "domainColor": "var(--axis)", "labelFlush": True, "labelOverlap": True, "labelSeparation": 8},
+    "axisX": {
+        "grid": False,
+        "domain": True,
+        "domainColor": "var(--axis)",
+        "labelFlush": True,
+        "labelOverlap": True,
+        "labelSeparation": 8,
+    },
 }
 # Vega's SI prefix for 10^9 is G, and for a tenth it is m; money is read otherwise.
 _NUMBER = "abs(datum.value) < 1000 ? format(datum.value, ',.4~f') : replace(format(datum.value, '.4~s'), 'G', 'B')"
 _COUNT_Y: Spec = {"axis": {"tickCount": 4, "labelExpr": _NUMBER, "tickMinStep": 1}}
 _MONEY_Y: Spec = {"axis": {"tickCount": 4, "labelExpr": _NUMBER}}
-_HEIGHT = 190
+ROW_HEIGHT = 18
 
 
 def _time(field: str, form: str = "") -> Spec:
@@ -49,32 +56,46 @@ def _y(field: str, how: Spec) -> Spec:
     return {"field": field, "type": "quantitative", **how}
 
 
-def _layered(columns: tuple[str, ...], across: Spec, *layers: Spec) -> Spec:
-    """The layers, under columns of full height that can be hovered or tapped: a low bar has its words too."""
+_UPWARDS: Spec = {"y": {"value": 0}, "y2": {"value": "height"}}
+_SIDEWAYS: Spec = {"x": {"value": 0}, "x2": {"value": "width"}}
+
+
+def _layered(columns: tuple[str, ...], along: Spec, *layers: Spec, over: Spec = _UPWARDS, height: Any = 190) -> Spec:
+    """The layers, under bars as long as the picture that can be hovered or tapped: a low bar has its words too."""
     hit = {
         "mark": {"type": "bar", "color": "var(--ink)", "cursor": "default"},
         "params": [
             {"name": "hover", "select": {"type": "point", "on": "pointerover,pointerdown", "clear": "pointerout"}}
         ],
         "encoding": {
-            **across,
-            "y": {"value": 0},
-            "y2": {"value": "height"},
+            **along,
+            **over,
             "fillOpacity": {"condition": {"param": "hover", "empty": False, "value": 0.1}, "value": 0},
             "tooltip": [{"field": f"t{i}", "type": "nominal", "title": title} for i, title in enumerate(columns)],
         },
     }
-    return {"width": "container", "height": _HEIGHT, "data": {"name": "rows"}, "layer": [*layers, hit]}
+    return {"width": "container", "height": height, "data": {"name": "rows"}, "layer": [*layers, hit]}
 
 
-def _bar(across: Spec, color: str, y: Spec, y2: str | None = None) -> Spec:
-    up: Spec = {"y": y, "y2": {"datum": 0} if y2 is None else {"field": y2}}  # a bar with two ends across has none upwards
-    return {"mark": {"type": "bar", "color": f"var(--{color})", "x2Offset": -1}, "encoding": {**across, **up}}
+def _bar(across: Spec, color: str, y: Spec, y2: str | None = None, narrow: bool = False) -> Spec:
+    up: Spec = {
+        "y": y,
+        "y2": {"datum": 0} if y2 is None else {"field": y2},
+    }  # a bar with two ends across has none upwards
+    size: Spec = {"width": {"expr": "min(bandwidth('x'), 96)"}} if narrow else {"x2Offset": -1}
+    return {"mark": {"type": "bar", "color": f"var(--{color})", **size}, "encoding": {**across, **up}}
 
 
 _CUT: Spec = {  # an arrow on a bar that goes on above the picture
     "transform": [{"filter": "datum.cut"}],
-    "mark": {"type": "point", "shape": "triangle-up", "filled": True, "color": "var(--line)", "size": 60, "yOffset": -6},
+    "mark": {
+        "type": "point",
+        "shape": "triangle-up",
+        "filled": True,
+        "color": "var(--line)",
+        "size": 60,
+        "yOffset": -6,
+    },
 }
 
 
@@ -94,6 +115,10 @@ def specs(width: int) -> dict[str, Spec]:
     bins["x2"] = {"field": "to"}
     steps = {"x": {"field": "label", "type": "ordinal", "sort": None, "axis": {"labelAngle": 0, "labelOverlap": True}}}
     steps["x"]["scale"] = {"paddingInner": 0.15}
+    lines = {"y": {"field": "label", "type": "ordinal", "sort": None, "axis": {"labelLimit": 130, "grid": False}}}
+    account = {"type": "bar", "color": "var(--blue)", "height": {"band": 0.75}}
+    owned = {"mark": account, "encoding": {**lines, "x": _y("money", _MONEY_Y)}}
+    owned["encoding"]["x"]["axis"] = {**_MONEY_Y["axis"], "grid": True, "domain": False}
     level = {
         "mark": {"type": "line", "interpolate": "step-before", "color": "var(--line)", "strokeWidth": 1.5},
         "encoding": {"x": _time("end"), "y": _y("level", {})},
@@ -108,9 +133,11 @@ def specs(width: int) -> dict[str, Spec]:
         ),
         "in_flight": _layered(FLIGHT_COLUMNS, span, _bar(span, "pale", _y("peak", _MONEY_Y)), level, _cut("peak")),
         "latency": _layered(
-            LATENCY_COLUMNS, steps, *(_bar(steps, f"hop{i}", _y(f"from{i}", _COUNT_Y), f"to{i}") for i in range(4))
+            LATENCY_COLUMNS,
+            steps,
+            *(_bar(steps, f"hop{i}", _y(f"from{i}", _COUNT_Y), f"to{i}", narrow=True) for i in range(4)),
         ),
         "balances": _layered(BALANCE_COLUMNS, bins, _bar(bins, "blue", _y("accounts", _COUNT_Y))),
-        "accounts": _layered(ACCOUNT_COLUMNS, steps, _bar(steps, "blue", _y("money", _MONEY_Y))),
+        "accounts": _layered(ACCOUNT_COLUMNS, lines, owned, over=_SIDEWAYS, height={"step": ROW_HEIGHT}),
     }
     return {kind: spec | {"config": _CONFIG} for kind, spec in made.items()}

@@ -10,7 +10,7 @@ STATUSES = {
     "ACSP": "debtor posted, in process",
     "ACTC": "admitted, in process",
     "RCVD": "received",
-    "DUPL": "duplicate, no effect",
+    "DUPL": "duplicate without effect",
 }
 
 REASONS = {
@@ -19,4 +19,4 @@ REASONS = {
     if name.isupper() and isinstance(value, str)
 }
 
-STAGES = {"payments.admission": "at admission", "payments.accounts": "by the account processor"}
+STAGES = {"payments.admission": "at admission", "payments.accounts": "at the account"}
