@@ -15,6 +15,8 @@ from transforms.chunks import CHUNK_RECORDS, Chunk, encode_record
 from transforms.fold import DEAD_LETTERS, Output, Processor, Shard, Topic
 from transforms.registry import Registry
 
+_new = tuple.__new__  # builds records without a call of their own constructor
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -95,8 +97,8 @@ class Loop:
         while self._pending:
             self._advance(self._pending[0][0])
             yield from self._take()
-        for due, output in sorted(self._upserts.values(), key=lambda item: (item[0], item[1].key or b"")):
-            self._append_output(due, output)
+        for due, output in sorted(self._upserts.values(), key=lambda item: (item[0], item[1].key)):
+            self._append_outputs(due, (output._replace(version=None),))
         for (topic_name, number), partition in sorted(self._partitions.items()):
             self._close_chunk(topic_name, number, partition)
         yield from self._take()
@@ -122,7 +124,7 @@ class Loop:
                 self._tick(self._next_tick)
                 self._next_tick += self.tick_ms
             elif pending and due <= now:
-                self._append_output(*pending.popleft())
+                self._append_outputs(*pending.popleft())
             else:
                 return
 
@@ -133,9 +135,18 @@ class Loop:
             for number in range(topic.partitions):
                 self._append(at, topic.name, number, None, value, tick, None, ())
 
-    def _append_output(self, at: int, output: Output) -> None:
-        topic, number, key, event, origin, _ = output
-        self._append(at, topic, number, key, self.registry.encode(event), event, origin, ())
+    def _append_outputs(self, at: int, outputs: Iterable[Output]) -> None:
+        """Appends what one record caused; of upserts the newest version per key is kept for the end, as they may be coalesced."""
+        encode, append, upserts = self.registry.encode, self._append, self._upserts
+        for output in outputs:
+            topic, number, key, event, origin, version = output
+            if version is None:
+                append(at, topic, number, key, encode(event), event, origin, ())
+                continue
+            place = (topic, number, key)
+            held = upserts.get(place)
+            if held is None or version > (held[1].version or 0):
+                upserts[place] = at, output
 
     def _append(
         self,
@@ -149,29 +160,21 @@ class Loop:
         headers: tuple[Header, ...],
     ) -> None:
         """Appends one record and lets the stages of the topic fold it; `event` is its decoded value if it is known."""
-        partition = self._partition(topic, number)
-        record = Record(partition.offset, at, key, value, origin, headers)
-        partition.offset += 1
-        partition.encoded.append(encode_record(record))
-        if len(partition.encoded) == 1:
+        partition = self._partitions.get((topic, number)) or self._partition(topic, number)
+        offset, encoded = partition.offset, partition.encoded
+        record = _new(Record, (offset, at, key, value, origin, headers))
+        partition.offset = offset + 1
+        if not encoded:
             partition.chunk_clock = partition.clock
-        partition.clock = max(partition.clock, at)
-        if len(partition.encoded) == self.chunk_records:
+        encoded.append(encode_record(record))
+        if at > partition.clock:
+            partition.clock = at
+        if len(encoded) == self.chunk_records:
             self._close_chunk(topic, number, partition)
-        due = at + self.hop_ms
         for shard in partition.shards:
-            for output in shard.step(record, event):
-                if output.version is None:
-                    self._pending.append((due, output))
-                else:
-                    self._upsert(due, output)
-
-    def _upsert(self, due: int, output: Output) -> None:
-        """Keeps the newest version per key; they are appended once, at the end (an upsert may be coalesced)."""
-        place = (output.topic, output.partition, output.key or b"")
-        held = self._upserts.get(place)
-        if held is None or (output.version or 0) > (held[1].version or 0):
-            self._upserts[place] = (due, output)
+            outputs = shard.step(record, event)
+            if outputs:
+                self._pending.append((at + self.hop_ms, outputs))
 
     def _close_chunk(self, topic: str, number: int, partition: _Partition) -> None:
         encoded = partition.encoded
