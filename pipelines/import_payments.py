@@ -15,6 +15,8 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
 
 from payments.imports import accounts_of, map_row, opening
 from payments.mapping import BadMapping, ImportMapping, parse_mapping
@@ -153,29 +155,41 @@ def open_account(found: tuple[str, Iterable[tuple[int, str]]], mapping: ImportMa
 
 
 class CountAs(beam.PTransform):
-    """PCollection[T] → PCollection[tuple[str, int]]: (what, how many), nothing for an empty input."""
+    """PCollection[T] → PCollection[tuple[str, int]]: (what, how many), one of each bundle, to be added up."""
 
     def __init__(self, what: str) -> None:
         super().__init__()
         self.what = what
 
     def expand(self, elements: Any) -> Any:
-        one = (self.what, 1)
-        return (
-            elements
-            | "One" >> beam.Map(lambda _: one).with_output_types(tuple[str, int])
-            | "Sum" >> beam.CombinePerKey(sum).with_output_types(tuple[str, int])
-        )
+        return elements | "Count" >> beam.ParDo(_Count(self.what)).with_output_types(tuple[str, int])
+
+
+class _Count(beam.DoFn):
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def start_bundle(self) -> None:
+        self.count = 0
+
+    def process(self, element: Any) -> None:
+        self.count += 1
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        yield GlobalWindows.windowed_value((self.what, self.count))
+
+
+# --- the launcher ---
 
 
 def summarise(lines: Iterable[str]) -> dict[str, Any]:
-    """The counts as one object; rows, payments and rejected rows were counted in different places of the pipeline."""
+    """The counts added up; rows, payments and rejected rows were counted in different places of the pipeline."""
     counts: dict[str, Any] = {"rows": 0, "payments": 0, "accounts": 0, "rejected": {}}
     for what, number in map(json.loads, lines):
         if what in counts:
             counts[what] += number
         else:
-            counts["rejected"][what] = number
+            counts["rejected"][what] = counts["rejected"].get(what, 0) + number
     return counts
 
 
