@@ -29,9 +29,10 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=["pipelines", "transforms", "payments", "schemas", "schemas.rails", "schemas.payments"],
+    packages=["pipelines", "transforms", "payments", "schemas", "schemas.rails", "schemas.payments", "report"],
     package_data={
         "pipelines": ["mappings/*.json"],
+        "report": ["assets/*"],
         "schemas": ["ids.json"],
         "schemas.rails": ["*.avsc"],
         "schemas.payments": ["*.avsc"],

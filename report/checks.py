@@ -62,8 +62,8 @@ _EQUATIONS = (
     ),
     (
         "Every admitted payment is accounted for",
-        "A payment has no state, or one that the books do not know. If only `in flight` is too large, the log may have been cut between two "
-        "hops: read it to its end and make the views again.",
+        "A payment has no state, or one that the books do not know. If only `in flight` is too large, the log may have been cut between "
+        "two hops: read it to its end and make the views again.",
     ),
 )
 _COUNTED = (
@@ -71,8 +71,8 @@ _COUNTED = (
         "The trial balance is zero in every partition",
         "partition sum/partition sums",
         "SELECT COUNT(*), SUM(CASE WHEN total = 0 THEN 0 ELSE 1 END) FROM trial_balance",
-        "Money was made or lost. Stop the writers, keep the log. The partition is in the table `trial_balance`; run payments_replay on it, and "
-        "look for the first journal line whose contra balance does not follow from the one before.",
+        "Money was made or lost. Stop the writers, keep the log. The partition is in the table `trial_balance`; run payments_replay on it, "
+        "and look for the first journal line whose contra balance does not follow from the one before.",
     ),
     (
         "Every line of the journal follows from the one before",
@@ -84,8 +84,8 @@ _COUNTED = (
                    CASE WHEN leg IN ('CREDIT', 'UNWIND') THEN amount WHEN leg IN ('DEBIT', 'CAPTURE') THEN -amount ELSE 0 END AS change
             FROM journal
         ) AS lines""",
-        "A line is missing, doubled or wrong. Find the account by comparing `entries` with the largest `version` of its journal, and replay its "
-        "partition.",
+        "A line is missing, doubled or wrong. Find the account by comparing `entries` with the largest `version` of its journal, and "
+        "replay its partition.",
     ),
     (
         "Published balances agree with the journal",
@@ -93,8 +93,8 @@ _COUNTED = (
         """
         SELECT COUNT(*), SUM(CASE WHEN balance = COALESCE(journal_balance, 0) AND posted = COALESCE(journal_balance, 0) THEN 0 ELSE 1 END)
         FROM accounts""",
-        "payments.balances is a hint that the journal can always correct: if the journal's own check holds, publish the balances again. If not, "
-        "see there.",
+        "payments.balances is a hint that the journal can always correct: if the journal's own check holds, publish the balances again. "
+        "If not, see there.",
     ),
     (
         "No debit or hold went below its account's limit",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class RunFacts:
     """Each is optional, and the page says nothing of what is missing.
 
-    title: the page's heading; source: what was read, as the user would name it; seed: of a generated input; hop_ms: log time that each hop took
-    in a simulated run, ms; seconds: how long the run took, by the wall clock; engine: what ran it.
+    title: the page's heading; source: what was read, as the user would name it; seed: of a generated input; hop_ms: log time that
+    each hop took in a simulated run, ms; seconds: how long the run took, by the wall clock; engine: what ran it.
     """
 
     title: str = "Payments"

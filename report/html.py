@@ -32,7 +32,10 @@ def join(*children: Child) -> Html:
 
 
 def tag(name: str, /, *children: Child, **attributes: Any) -> Html:
-    """An element. `class_` and `for_` lose the underscore, other underscores become hyphens; True is a bare attribute, None and False none."""
+    """An element. `class_` and `for_` lose the underscore, other underscores become hyphens.
+
+    True is a bare attribute; one that is None or False is left out.
+    """
     written = []
     for key, value in attributes.items():
         if value is None or value is False:
@@ -44,7 +47,7 @@ def tag(name: str, /, *children: Child, **attributes: Any) -> Html:
 
 
 def visible(text: str) -> str:
-    """Control characters and those that turn the direction of writing (U+202A–U+202E, U+2066–U+2069) as U+FFFD: they could forge what is read."""
+    """Characters that are not seen or turn the direction of writing as U+FFFD: they could forge what is read (CVE-2021-42574)."""
     return text.translate(_HIDDEN)
 
 

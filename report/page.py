@@ -10,11 +10,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from report import charts, sections, specs
+from report import charts, sections, specs, summary, texts
 from report.checks import Check, read_checks
-from report.data import Figures, read_figures
+from report.data import read_figures
 from report.facts import RunFacts
+from report.figures import Figures
 from report.html import Html, join, tag
+from report.latency import latency_chart
+from report.money import money_section
 from report.views import open_views
 
 MAX_PANELS = 12
@@ -50,7 +53,7 @@ def render(figures: Figures, checks: list[Check], facts: RunFacts, vega: str) ->
         (currency, charts.currency_charts(currency, figures.width, figures.width_name, number))
         for number, currency in enumerate(figures.currencies[:MAX_PANELS])
     ]
-    latency = charts.latency_chart(figures.latencies, facts.hop_ms)
+    latency = latency_chart(figures.latencies)
     drawn = [chart for _, of_currency in shown for chart in of_currency] + ([latency] if latency else [])
     body = join(
         tag("a", "To the figures", href="#statuses", class_="skip"),
@@ -58,8 +61,8 @@ def render(figures: Figures, checks: list[Check], facts: RunFacts, vega: str) ->
             "header",
             tag("h1", facts.title),
             tag("p", _subtitle(figures), class_="lead"),
-            sections.verdict(checks),
-            sections.tiles(figures, facts),
+            summary.verdict(checks),
+            summary.tiles(figures, facts),
             tag(
                 "nav",
                 tag("ul", [tag("li", tag("a", title, href=f"#{name}")) for name, title in _SECTIONS]),
@@ -70,7 +73,7 @@ def render(figures: Figures, checks: list[Check], facts: RunFacts, vega: str) ->
             "main",
             tag("noscript", tag("p", "The pictures need JavaScript; their figures are in the tables below them.")),
             sections.status_section(figures),
-            sections.money_section(shown, len(figures.currencies) - len(shown)),
+            money_section(shown, len(figures.currencies) - len(shown)),
             sections.trial_section(figures.trial),
             sections.latency_section(latency, figures, facts),
             sections.dead_letter_section(figures.dead_letters),
@@ -85,7 +88,7 @@ def render(figures: Figures, checks: list[Check], facts: RunFacts, vega: str) ->
 def _subtitle(figures: Figures) -> str:
     if figures.first is None or figures.last is None:
         return "No payment has reached the views."
-    first, last = (sections.texts.moment(ms)[:19] for ms in (figures.first, figures.last))
+    first, last = (texts.moment(ms)[:19] for ms in (figures.first, figures.last))
     if first[:10] == last[:10]:
         last = last[11:]
     return f"{first} to {last} UTC, by the log's clock"
@@ -134,8 +137,9 @@ def _document(title: str, body: Html, data: str, vega: str) -> str:
 def vega_script() -> str:
     """Vega as one script that defines `vega`, out of vl-convert-python, which carries it. Takes a second or two.
 
-    `vega` by its short name is null in a bundle of vl-convert 1.9, and the bundle with vega-embed is half as large again, so the module is named
-    as vl-convert stores it. Nothing is fetched: what it does not store is an error. Vega-Lite stays out, as charts are compiled before.
+    `vega` by its short name is null in a bundle of vl-convert 1.9, and the bundle with vega-embed is half as large again, so the
+    module is named as vl-convert stores it. Nothing is fetched: what it does not store is an error. Vega-Lite stays out, because
+    charts are compiled here.
     """
     import vl_convert
 

@@ -110,14 +110,16 @@ def specs(width: int) -> dict[str, Spec]:
     form = "%H:%M:%S" if width < 60_000 else "%H:%M" if width < 3_600_000 else "%d %b %H:%M"
     form = form if width < 86_400_000 else "%d %b" if width < 7 * 86_400_000 else "%b %Y"
     span = {"x": _time("start", form), "x2": {"field": "end"}}
-    bins = {"x": _y("from", {"axis": {"tickCount": {"expr": "max(2, floor(width / 90))"}, "labelExpr": _NUMBER}})}
+    bins: Spec = {"x": _y("from", {"axis": {"tickCount": {"expr": "max(2, floor(width / 90))"}, "labelExpr": _NUMBER}})}
     bins["x"]["scale"] = {"nice": False, "zero": False}
     bins["x2"] = {"field": "to"}
-    steps = {"x": {"field": "label", "type": "ordinal", "sort": None, "axis": {"labelAngle": 0, "labelOverlap": True}}}
+    steps: Spec = {
+        "x": {"field": "label", "type": "ordinal", "sort": None, "axis": {"labelAngle": 0, "labelOverlap": True}}
+    }
     steps["x"]["scale"] = {"paddingInner": 0.15}
-    lines = {"y": {"field": "label", "type": "ordinal", "sort": None, "axis": {"labelLimit": 130, "grid": False}}}
-    account = {"type": "bar", "color": "var(--blue)", "height": {"band": 0.75}}
-    owned = {"mark": account, "encoding": {**lines, "x": _y("money", _MONEY_Y)}}
+    lines: Spec = {"y": {"field": "label", "type": "ordinal", "sort": None, "axis": {"labelLimit": 130, "grid": False}}}
+    account: Spec = {"type": "bar", "color": "var(--blue)", "height": {"band": 0.75}}
+    owned: Spec = {"mark": account, "encoding": {**lines, "x": _y("money", _MONEY_Y)}}
     owned["encoding"]["x"]["axis"] = {**_MONEY_Y["axis"], "grid": True, "domain": False}
     level = {
         "mark": {"type": "line", "interpolate": "step-before", "color": "var(--line)", "strokeWidth": 1.5},

@@ -77,7 +77,7 @@ def _two(ms: int, size: int, unit: str, small: int, smaller: str) -> str:
 
 
 def named(text: str) -> str:
-    """An id as the page shows it: a number in it that may be a card's (13 to 19 digits that pass the Luhn check) keeps its last four digits."""
+    """An id as the page shows it: what may be a card number (13 to 19 digits that pass the Luhn check) keeps its last four digits."""
 
     def mask(found: re.Match[str]) -> str:
         digits = [c for c in found.group() if c.isdigit()]

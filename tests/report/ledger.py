@@ -17,6 +17,10 @@ START = 1_767_225_600_000  # 2026-01-01, midnight UTC
 HOP = 5
 
 
+Payment = tuple[str, Any, Money]
+"""Id, kind and amount."""
+
+
 class Ledger:
     """All on one partition. Times are ms after START; each hop takes HOP ms."""
 
@@ -95,7 +99,7 @@ class Ledger:
     # --- what stages say ---
 
     def _run(
-        self, kind: str, debtor: str | None, creditor: str | None, minor: int, at: int, arrives: bool = True
+        self, kind: Any, debtor: str | None, creditor: str | None, minor: int, at: int, arrives: bool = True
     ) -> None:
         currency = self.accounts[debtor or creditor or ""]["currency"]
         payment = self._admit(kind, currency, minor, at)
@@ -114,23 +118,23 @@ class Ledger:
         end = START + at + HOP * hops
         confirmed = PaymentConfirmed(
             payment[0], kind, debtor, creditor, payment[2], None, START + at, end, (HOP,) * hops
-        )  # type: ignore[arg-type]
+        )
         self.said[topics.CONFIRMED.name].append(confirmed)
 
-    def _new(self, kind: str, currency: str, minor: int) -> tuple[str, str, Money]:
+    def _new(self, kind: str, currency: str, minor: int) -> Payment:
         self.payments += 1
         self.said[topics.INCOMING.name].append(None)
         return f"pay-{self.payments:06d}", kind, Money(minor, currency)
 
-    def _admit(self, kind: str, currency: str, minor: int, at: int) -> tuple[str, str, Money]:
+    def _admit(self, kind: str, currency: str, minor: int, at: int) -> Payment:
         payment = self._new(kind, currency, minor)
         self._status(payment, "ACTC", at, 0)
         return payment
 
     def _status(
         self,
-        payment: tuple[str, str, Money],
-        status: str,
+        payment: Payment,
+        status: Any,
         at: int,
         hop: int,
         reason: str | None = None,
@@ -140,8 +144,8 @@ class Ledger:
         name, kind, amount = payment
         said = PaymentStatus(
             payment_id=name,
-            kind=kind,  # type: ignore[arg-type]
-            status=status,  # type: ignore[arg-type]
+            kind=kind,
+            status=status,
             reason=reason,
             detail=detail,
             reference=None,
@@ -156,9 +160,7 @@ class Ledger:
         )
         self.said[topics.STATUS.name].append(said)
 
-    def _post(
-        self, payment: tuple[str, str, Money], name: str, leg: str, contra: str | None, minor: int, at: int
-    ) -> None:
+    def _post(self, payment: Payment, name: str, leg: Any, contra: str | None, minor: int, at: int) -> None:
         account = self.accounts[name]
         sign = {"CREDIT": 1, "DEBIT": -1}.get(leg, 0)
         account["balance"] += sign * minor
@@ -171,7 +173,7 @@ class Ledger:
             account_id=name,
             version=account["version"],
             payment_id=payment[0],
-            leg=leg,  # type: ignore[arg-type]
+            leg=leg,
             contra=contra,
             amount=payment[2],
             balance=account["balance"],
