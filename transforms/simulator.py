@@ -28,6 +28,8 @@ from transforms.loop import Stage
 from transforms.registry import Registry
 from transforms.snapshots import TornSnapshot, encode_shard, restore_shard
 
+MAX_STEPS = 1_000_000  # of all workers, between two ticks at the end
+
 Partition = tuple[str, int]  # (topic name, partition number)
 
 
@@ -315,16 +317,17 @@ class Simulation:
         self._settle()
 
     def _settle(self) -> None:
-        busy = True
-        for _ in range(10_000):
+        """Lets every worker go on until there is nothing left to read."""
+        steps, busy = 0, True
+        while busy:
             busy = False
             for worker in self.workers:
                 while not worker.at_rest or worker.shard.offset < len(worker.log):
                     busy = True
                     next(worker.steps)
-            if not busy:
-                return
-        raise SimulationFailed("does not come to rest")
+                    steps += 1
+                    if steps > MAX_STEPS:
+                        raise SimulationFailed("does not come to rest")
 
     # --- the proof ---
 
@@ -339,7 +342,7 @@ class Simulation:
             log = self.logs[place.stage.topic.name, place.partition]
             clients = place.stage.processor.from_clients
             repeats = set() if clients else _repeats(log)
-            shard, outputs, dead = self._fold_plainly(place, log, repeats)
+            shard, outputs, dead = self._fold_plainly(place, log, repeats, set())
             for output in outputs:
                 value = self.system.registry.encode(output.event)
                 if output.origin is not None:
@@ -350,7 +353,7 @@ class Simulation:
                         (output.version or 0, value), upserts.get((output.topic, output.key or b""), (-1, b""))
                     )
             if dead:
-                twin, _, _ = self._fold_plainly(place, log, repeats | dead)
+                twin, _, _ = self._fold_plainly(place, log, repeats, dead)
                 if _state(twin) != _state(shard):
                     complaints.append(f"{shard.source}: a record was refused after it had changed something")
             if sum(shard.counts.as_dict().values()) != len(log):
@@ -382,20 +385,24 @@ class Simulation:
         return outcome
 
     def _fold_plainly(
-        self, place: _Place, log: Sequence[Record], idle: set[int]
+        self, place: _Place, log: Sequence[Record], repeats: set[int], dead: set[int]
     ) -> tuple[Shard, list[Output], set[int]]:
-        """A fold of the log by the engine as it is, with ticks at the offsets `idle`: (shard, outputs, offsets of dead letters)."""
-        shard, outputs, dead = self.make_shard(place, Shard), [], set[int]()
+        """A fold of the log by the engine as it is, with ticks at the offsets `repeats` and `dead`; these keep their origin.
+
+        Gives the shard, its outputs, and the offsets of those records that became dead letters.
+        """
+        shard, outputs, buried = self.make_shard(place, Shard), [], set[int]()
         for record in log:
             before = shard.counts.dead_lettered
-            if record.offset in idle:
-                record, event = record._replace(key=None, value=None, origin=None), Tick(record.at)
-                outputs += shard.step(record, event)
+            if record.offset in repeats:
+                outputs += shard.step(record._replace(key=None, value=None, origin=None), Tick(record.at))
+            elif record.offset in dead:
+                outputs += shard.step(record._replace(key=None, value=None), Tick(record.at))
             else:
                 outputs += shard.step(record)
             if shard.counts.dead_lettered > before:
-                dead.add(record.offset)
-        return shard, outputs, dead
+                buried.add(record.offset)
+        return shard, outputs, buried
 
 
 def _repeats(log: Sequence[Record]) -> set[int]:
