@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 
 from schemas.rails import Origin, Record
 from transforms.chunks import CHUNK_RECORDS, Chunk, encode_record, pack_chunk, unpack_chunk
@@ -80,6 +81,9 @@ class Fold(beam.PTransform):
                 "summaries", "snapshots", main="outputs"
             )
         )
+        # Their coders are those of their types even where a runner cuts the graph in front of the next step.
+        folded.outputs.element_type, folded.summaries.element_type = Chunk, bytes
+        folded.snapshots.element_type = convert_to_beam_type(Snapshotted)
         return Folded(
             folded.outputs | "Outputs" >> beam.Map(_same).with_output_types(Chunk),
             folded.summaries | "Summaries" >> beam.Map(_same).with_output_types(bytes),
