@@ -1,10 +1,11 @@
 """Interval join against idiomatic Beam, both from the same bytes of two topic files, in one run.
 
-The topics: orders and payments as framed Avro in log records, 5,000 customers, 1,000 records a second of log time in each, each record up to
-5 s older than its append time. A payment joins the orders of its customer up to 4 s before and 1 s after it. Ours: blocks of the files as chunks ->
-`JoinByInterval`. Idiomatic: ReadFromAvro -> decode the value with fastavro's parsed schema -> orders into fixed windows, payments into each window that
-holds orders they may join (about two) -> CoGroupByKey -> compare the pairs of a key and window. Both on FnApiRunner, in one process; a
-measurement is the whole run of a pipeline, its start included. The pairs of both are compared, all of them.
+The topics: orders and payments as framed Avro in log records, 5,000 customers, 1,000 records a second of log time in
+each, each record up to 5 s older than its append time. A payment joins the orders of its customer up to 4 s before and
+1 s after it. Ours: blocks of the files as chunks -> `JoinByInterval`. Idiomatic: ReadFromAvro -> decode the value with
+fastavro's parsed schema -> orders into fixed windows, payments into each window that holds orders they may join (about
+two) -> CoGroupByKey -> compare the pairs of a key and window. Both on FnApiRunner, in one process; a measurement is the
+whole run of a pipeline, its start included. The pairs of both are compared, all of them.
 """
 
 import argparse
@@ -92,7 +93,8 @@ def run_ours(directory: Path, kept: Path | None = None, buckets: int = 64) -> No
 
 
 class DecodeEvent(beam.DoFn):
-    """A log record as ReadFromAvro gives it -> (customer, (ms, id)), stamped: what one writes with Beam and fastavro."""
+    """A log record as ReadFromAvro gives it -> (customer, (ms, id)), stamped: what one writes with Beam and
+    fastavro."""
 
     def setup(self) -> None:
         self._schema = fastavro.parse_schema(SCHEMA)
@@ -170,7 +172,8 @@ def seconds(run: Callable[[Path], None], directory: Path) -> float:
 
 
 def measure(repeats: int = 5, records: int = 40_000) -> list[dict[str, Any]]:
-    """Rows {name, unit, value, baseline, ratio, floor, aim, floor_is}: medians of `repeats`, in turns, in µs per record of either side."""
+    """Rows {name, unit, value, baseline, ratio, floor, aim, floor_is}: medians of `repeats`, in turns, in µs per record
+    of either side."""
     if records < 1 or repeats < 1:
         raise ValueError(f"records and repeats must be at least 1, got {records} and {repeats}")
     with tempfile.TemporaryDirectory() as folder:

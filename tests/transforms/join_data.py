@@ -1,4 +1,5 @@
-"""Streams for the tests of joins: events as chunks, and a driver of the stateful step with state that is a few lists."""
+"""Streams for the tests of joins: events as chunks, and a driver of the stateful step with state that is a few
+lists."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -105,7 +106,8 @@ END = 10**15
 
 
 def live(join: Any, chunks: Sequence[Sequence[Chunk]], order: Sequence[int], tombstones: Any = (None, None)) -> InState:
-    """Chunks of the two sides, taken in this order of sides; the watermark follows the smaller clock as closely as it may."""
+    """Chunks of the two sides, taken in this order of sides; the watermark follows the smaller clock as closely as it
+    may."""
     state, at = InState(join), [0, 0]
     for side in [*order, *([0] * len(chunks[0])), *([1] * len(chunks[1]))]:
         if at[side] < len(chunks[side]):
@@ -150,7 +152,8 @@ FOUND: dict[str, list[Any]] = {}
 class Gather(beam.DoFn):
     """Keeps (element, ms of its timestamp) under a name in FOUND, of a runner that works in this process.
 
-    BundleBasedDirectRunner lets the watermark pass timers that are still to fire, and `assert_that` looks too early then.
+    BundleBasedDirectRunner lets the watermark pass timers that are still to fire, and `assert_that` looks too early
+    then.
     """
 
     def __init__(self, name: str) -> None:

@@ -35,7 +35,8 @@ MINUTE = 60_000
 
 
 def stream(topic, count, seed, keys=5, tombstones=0.0):
-    """Events of two partitions as chunks and as rows of SQL (topic, partition, offset, key, time, value); none is late for MINUTE of grace."""
+    """Events of two partitions as chunks and as rows of SQL (topic, partition, offset, key, time, value); none is late
+    for MINUTE of grace."""
     rng = random.Random(seed)
     chunks, rows = [], []
     for partition in (0, 1):
@@ -189,7 +190,8 @@ def at(ms):
 
 
 def streamed(p, moves):
-    """Chunks and watermarks (ms) in this order as two unbounded sides, by topic l and r; chunks are stamped with the clock before them."""
+    """Chunks and watermarks (ms) in this order as two unbounded sides, by topic l and r; chunks are stamped with the
+    clock before them."""
     script = TestStream(coder=ChunkCoder())
     for move in moves:
         if isinstance(move, int):
@@ -225,7 +227,8 @@ def test_pairs_come_at_once_and_the_unmatched_when_the_watermark_has_passed(make
 
 
 def shuffled(seed, left, right):
-    """Moves that keep the order of each partition; the watermark follows the smallest clock of what is still to come."""
+    """Moves that keep the order of each partition; the watermark follows the smallest clock of what is still to
+    come."""
     rng = random.Random(seed)
     queues = {}
     for chunk in sorted([*left, *right], key=lambda chunk: chunk.offset):
