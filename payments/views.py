@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from payments import topics
+from payments.admission import MAX_MINOR
 from payments.view_tables import (
     ACCOUNTS,
     ATTEMPTS,
@@ -110,6 +111,8 @@ class StatusView(View):
             if not isinstance(status, PaymentStatus):  # a tick
                 continue
             minor, currency = status.amount
+            if not 0 <= minor <= MAX_MINOR:
+                minor = 0  # refused for its amount: no money, and a few of them would leave 63 bits
             key = (status.stage, status.attempt, status.kind, status.status, status.reason or "", currency)
             count, amount, _ = self._counts.get(key, (0, 0, 0))
             self._counts[key] = count + 1, amount + minor, position
