@@ -30,6 +30,7 @@ MIN_PAYMENTS = 100
 _REGISTRY = Registry.of("rails", "payments")
 _OPENING_MS = 2_000  # from the start to the first payment at the rate
 _FUNDS = {"rich": 10**13, "payee": 10**13, "limited": 10**6, "frozen": 10**6, "gated": 10**6}
+_DAILY = 10**11  # a daily limit that ordinary traffic does not reach
 _RECENT = 256  # what repeats are taken from
 _new = tuple.__new__
 
@@ -215,10 +216,12 @@ class Generation:
             for role, account in roles.items():
                 daily = planted.DAILY_LIMIT if role == "limited" else None
                 yield self._event(start, self._opened(account, currency, 0, daily, role == "gated"))
-        for number, account in enumerate(self._traffic.accounts):
-            overdraft, daily = 50_000 if number % 4 == 3 else 0, None if number % 5 else 10**9
+        accounts = self._traffic.accounts
+        for number, account in enumerate(accounts):
+            overdraft, daily = 50_000 if number % 4 == 3 else 0, None if number % 5 else _DAILY
             currency = CURRENCIES[number % len(CURRENCIES)]
-            yield self._event(start, self._opened(account, currency, overdraft, daily, number % 16 == 1))
+            gated = number % 8 == 7 and number >= len(accounts) // 2  # hot accounts would fill their queues
+            yield self._event(start, self._opened(account, currency, overdraft, daily, gated))
         yield self._event(start, self._rule(1))
         for currency, roles in zip(CURRENCIES, self._roles, strict=True):
             for role, minor in _FUNDS.items():
@@ -242,7 +245,7 @@ class Generation:
         if turn == 1:
             accounts = self._traffic.accounts
             return AccountLimited(
-                self._new_id(), accounts[-1 - count % len(accounts)], 1 + count // len(accounts), 100_000, 10**9, at
+                self._new_id(), accounts[-1 - count % len(accounts)], 1 + count // len(accounts), 100_000, _DAILY, at
             )
         if turn == 2:
             return self._rule(count + 2)

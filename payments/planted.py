@@ -185,7 +185,8 @@ def _dead(code: str, recipe: Recipe, letters: int = 1) -> tuple[Expected, Recipe
 
 def recipes(partitions: int) -> dict[str, tuple[Expected, Recipe]]:
     """All faults by name; `partitions` of payments.inflight, on each of which a broadcast stands."""
-    transfer, nobody = "TRANSFER", "nobody"
+    transfer: Kind = "TRANSFER"
+    nobody = "nobody"
     return {
         # what admission refuses
         "zero_amount": _refused(codes.ZERO_AMOUNT, _one(transfer, "rich", "payee", 0)),

@@ -1,10 +1,12 @@
 """The ground truth of a generated stream: what was planted, and whether that is what came out."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from payments.planted import PREFIX, Expected
+from schemas.payments import PaymentStatus
+from schemas.rails import DeadLetter
 
 
 def faults_of(planted: Mapping[str, int], expected: Mapping[str, Expected]) -> dict[str, Any]:
@@ -20,6 +22,20 @@ def faults_of(planted: Mapping[str, int], expected: Mapping[str, Expected]) -> d
             faults[name] = {"count": planted[name], "dead_letter": outcome.dead_letter}
             letters[outcome.dead_letter] += planted[name] * outcome.letters
     return {"planted": faults, "dead_letters": dict(sorted(letters.items()))}
+
+
+def outcomes(events: Iterable[PaymentStatus | DeadLetter]) -> tuple[Counter[tuple[str, str, str]], Counter[str], int]:
+    """What `differences` compares, out of the events of payments.status and rails.deadletters."""
+    statuses: Counter[tuple[str, str, str]] = Counter()
+    dead_letters: Counter[str] = Counter()
+    duplicates = 0
+    for event in events:
+        if isinstance(event, DeadLetter):
+            dead_letters[event.code] += 1
+        else:
+            statuses[event.reference or "", event.status, event.reason or ""] += 1
+            duplicates += event.status == "DUPL"
+    return statuses, dead_letters, duplicates
 
 
 def differences(

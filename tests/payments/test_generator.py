@@ -18,7 +18,7 @@ from payments.admission import Admission
 from payments.generator import MIN_ACCOUNTS, START_MS, Generation, Settings
 from payments.intake import ACCOUNT_EVENTS
 from payments.planted import PREFIX, recipes
-from payments.truth import differences
+from payments.truth import differences, outcomes
 from schemas.payments import AccountFrozen, AccountLimited, AccountOpened, PaymentInitiated
 from schemas.rails import Record, Rule
 from transforms.chunks import encode_record, unpack_chunk
@@ -44,25 +44,20 @@ def entry(record: Record) -> list[tuple[str, int]]:
 class Outcome(NamedTuple):
     statuses: Counter[tuple[str, str, str]]  # (reference, status, reason)
     dead_letters: Counter[str]
+    duplicates: int
 
     def differences(self, truth: dict[str, Any]) -> list[str]:
-        repeats = sum(count for (_, status, _), count in self.statuses.items() if status == "DUPL")
-        return differences(truth, self.statuses, self.dead_letters, repeats)
+        return differences(truth, *self)
 
 
 def run(records: list[Record]) -> Outcome:
     """The records through admission and accounts."""
     stages = [Stage(Admission(), topics.INCOMING), Stage(AccountProcessor(), topics.INFLIGHT)]
-    outcome = Outcome(Counter(), Counter())
-    for chunk in Loop(stages, REGISTRY, entry).run(sorted(records, key=log_order)):
-        if chunk.topic in (topics.STATUS.name, DEAD_LETTERS.name):
-            for record in unpack_chunk(chunk):
-                event = REGISTRY.decode(record.value or b"")
-                if chunk.topic == DEAD_LETTERS.name:
-                    outcome.dead_letters[event.code] += 1
-                else:
-                    outcome.statuses[event.reference or "", event.status, event.reason or ""] += 1
-    return outcome
+    seen = (topics.STATUS.name, DEAD_LETTERS.name)
+    chunks = [
+        chunk for chunk in Loop(stages, REGISTRY, entry).run(sorted(records, key=log_order)) if chunk.topic in seen
+    ]
+    return Outcome(*outcomes(REGISTRY.decode(r.value or b"") for chunk in chunks for r in unpack_chunk(chunk)))
 
 
 @pytest.fixture(scope="module")
@@ -99,14 +94,14 @@ def test_a_wrong_outcome_is_seen(small: tuple[list[Record], dict[str, Any], Outc
     for key in ((PREFIX + "zero_amount", "RJCT", "AM01"), (PREFIX + "captured_twice", "RJCT", "NARR")):
         statuses = Counter(outcome.statuses)
         statuses[key] -= 1
-        (line,) = Outcome(statuses, outcome.dead_letters).differences(truth)
+        (line,) = outcome._replace(statuses=statuses).differences(truth)
         count = truth["planted"][key[0].removeprefix(PREFIX)]["count"]
         assert line == f"{key[0].removeprefix(PREFIX)}: {count} planted, {count - 1} are RJCT {key[2]}"
     letters = Counter(outcome.dead_letters)
     letters["BAD_MAGIC"] += 1
     letters["NEW"] = 1
     magic = truth["dead_letters"]["BAD_MAGIC"]
-    assert Outcome(outcome.statuses, letters).differences(truth) == [
+    assert outcome._replace(dead_letters=letters).differences(truth) == [
         f"dead letters BAD_MAGIC: {magic} planted, {magic + 1} found",
         "dead letters NEW: 0 planted, 1 found",
     ]
