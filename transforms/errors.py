@@ -1,10 +1,30 @@
 """The typed error of pure code: what makes a dead letter (contract line 10)."""
 
+CODES = {
+    "EMPTY_VALUE": "no value, or one without bytes",
+    "BAD_MAGIC": "the value does not begin with a zero byte: it is not framed",
+    "UNKNOWN_SCHEMA": "the frame has a schema id that is not in schemas/ids.json",
+    "TRUNCATED": "the value ends before the schema says",
+    "TRAILING_BYTES": "the value goes on after the schema says that it ends",
+    "TOO_LARGE": "more bytes than a message may have",
+    "TOO_MANY_ITEMS": "more items in arrays and maps than a message may have",
+    "TOO_DEEP": "records nested deeper than a message may have them",
+    "BAD_VARINT": "an integer out of its range, or in more bytes than it needs",
+    "BAD_LENGTH": "a negative length or count",
+    "SECOND_BLOCK": "an array or map in more than one block",
+    "DUPLICATE_KEY": "a map with the same key twice",
+    "BAD_INDEX": "an enum symbol or union branch that the schema does not have",
+    "BAD_BOOLEAN": "a boolean that is neither 0 nor 1",
+    "BAD_FLOAT": "a signalling NaN",
+    "BAD_UTF8": "a string that is not UTF-8",
+}
+"""Codes of values that cannot be decoded; those of the engine and of the business stand where they are raised."""
+
 
 class BadRecord(Exception):
     """A record that cannot be accepted.
 
-    code: short upper-case constant, listed in docs/guarantees; detail: names and positions, never values of the record.
+    code: short upper-case constant; detail: names and positions, never values of the record.
     """
 
     def __init__(self, code: str, detail: str = "") -> None:

@@ -187,7 +187,7 @@ def test_what_no_encoder_writes_is_refused(kind: Any, data: bytes, expected: str
 
 
 def test_enums_of_more_than_64_symbols_have_indexes_of_two_bytes() -> None:
-    codec = codec_of({"type": "enum", "name": "E", "symbols": [f"S{n}" for n in range(70)]})
+    codec = codec_of({"type": "enum", "name": "E", "symbols": [f"S{n}" for n in range(65)]})
     assert codec.encode("S64") == b"\x80\x01"
     assert codec.decode(b"\x80\x01") == "S64"
     for data in (b"\x80", b"\x80\x00", b"\x8c\x01", b"\x01"):
@@ -479,4 +479,19 @@ def test_records_that_hold_each_other_are_recursive() -> None:
     types = record_types(of)
     codec = compile_codec(schema, types)
     value = types["A"](types["B"]({"x": types["A"](None), "y": types["A"](types["B"]({}))}))
+    assert codec.decode(codec.encode(value)) == value
+
+
+def test_a_record_that_holds_a_recursive_one_is_not_recursive_itself() -> None:
+    schema = {
+        "type": "record",
+        "name": "Top",
+        "fields": [{"name": "link", "type": CHAIN}, {"name": "n", "type": "int"}],
+    }
+    of = parse_schema(schema)
+    assert isinstance(of, Record) and not of.recursive
+    assert isinstance(of.fields["link"], Record) and of.fields["link"].recursive
+    types = record_types(of)
+    codec = compile_codec(schema, types)
+    value = types["Top"](types["Link"](types["Link"](None)), 7)
     assert codec.decode(codec.encode(value)) == value
