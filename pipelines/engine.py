@@ -72,11 +72,14 @@ def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
     return beam.Pipeline(runner=make_runner(options), options=beam_options(options))
 
 
-def run_job(options: PipelineOptions, build: Callable[[beam.Pipeline], Any]) -> PipelineResult:
-    """Builds a pipeline, says on stderr which engine runs it, runs it to its end, and gives the result."""
+def run_job(options: PipelineOptions, build: Callable[[beam.Pipeline], Any], name: str = "") -> PipelineResult:
+    """Builds a pipeline, says on stderr which engine runs it, runs it to its end, and gives the result.
+
+    `name` tells the pipelines of a launch with several apart.
+    """
     pipeline = make_pipeline(options)
     build(pipeline)
-    print(f"engine: {engine_name(options)}", file=sys.stderr, flush=True)
+    print(f"{name + ': ' if name else ''}engine: {engine_name(options)}", file=sys.stderr, flush=True)
     result = pipeline.run()
     result.wait_until_finish()
     return result

@@ -60,7 +60,7 @@ def verify(options: JobOptions, folder: Path, ttl_ms: int) -> list[str]:
     """Runs the checks over the folder of a run; gives the violations."""
     with tempfile.TemporaryDirectory(prefix="payments-verify-") as place:
         output = Path(place) / "violations.txt"
-        run_job(options, lambda p: build_pipeline(p, folder, output, ttl_ms))
+        run_job(options, lambda p: build_pipeline(p, folder, output, ttl_ms), "verify")
         found = output.read_text(encoding="utf-8").splitlines()
     return found + check_summaries((folder / "shards.jsonl").read_text(encoding="utf-8").splitlines())
 
