@@ -83,13 +83,18 @@ class Loop:
         return [shard for _, partition in sorted(self._partitions.items()) for shard in partition.shards]
 
     def run(self, inputs: Iterable[Record]) -> Iterator[Chunk]:
-        """Appends the clients' records, which come in order of `at`, and gives back every partition in chunks of `chunk_records`.
+        """Appends the clients' records, which come in order of `at` (else ValueError), and gives back every partition in chunks of
+        `chunk_records`.
 
         Offsets and origins of the inputs are not looked at: the loop's topics number their own. The end of the input fires nothing:
         what waits for a deadline goes on waiting (contract line 3).
         """
+        now = -1
         for record in inputs:
-            self._advance(record.at)
+            if record.at < now:
+                raise ValueError(f"a record of {record.at} ms after one of {now} ms: the loop appends in order of time")
+            now = record.at
+            self._advance(now)
             for topic, number in self.entry(record):
                 self._append(record.at, topic, number, record.key, record.value, None, None, record.headers)
             if self._ready:
