@@ -32,7 +32,7 @@ def partition_path(directory: str | Path, topic: str, partition: int) -> Path:
 
 
 def topic_paths(directory: str | Path, topic: str) -> list[Path]:
-    """The files of all partitions of a topic, in order; TopicFileError when the folder or one of them is missing."""
+    """The files of all partitions of a topic, in order; TopicFileError when the folder or one of them is missing, or is another's."""
     folder = Path(directory) / topic
     if not folder.is_dir():
         raise TopicFileError(f"{folder}: no such topic folder")
@@ -42,9 +42,12 @@ def topic_paths(directory: str | Path, topic: str) -> list[Path]:
             raise TopicFileError(f"{partition_path(directory, topic, partition)}: missing, though {path.name} is there")
     if not paths:
         raise TopicFileError(f"{folder}: holds no partition files (p00.avro, ...)")
-    with PartitionReader(paths[0]) as first:
-        if first.partitions != len(paths):
-            raise TopicFileError(f"{folder}: has {len(paths)} partition files, should have {first.partitions}")
+    for partition, path in enumerate(paths):
+        with PartitionReader(path) as file:
+            if file.partitions != len(paths):
+                raise TopicFileError(f"{folder}: has {len(paths)} partition files, should have {file.partitions}")
+            if (file.topic, file.partition) != (topic, partition):
+                raise TopicFileError(f"{path}: holds partition {file.partition} of {file.topic}: renamed or copied")
     return paths
 
 
@@ -150,7 +153,7 @@ class WriteTopics(beam.PTransform):
         directory, topics, codec = self._directory, self._topics, self._codec
 
         def place(chunk: Chunk) -> tuple[tuple[str, int], Chunk]:
-            if chunk.partition >= topics.get(chunk.topic, 0):
+            if not 0 <= chunk.partition < topics.get(chunk.topic, 0):
                 raise _misplaced(directory, chunk, topics)
             return (chunk.topic, chunk.partition), chunk
 
@@ -159,14 +162,13 @@ class WriteTopics(beam.PTransform):
             ordered = sorted((chunk for chunk in found if chunk.count), key=lambda chunk: chunk.offset)
             return write_partition(directory, topic, partition, topics[topic], ordered, codec)
 
-        keyed = tuple[tuple[str, int], Chunk]
         # A partition without records gets its file from an empty chunk.
-        empty = [((t, p), Chunk(t, p, 0, -1, 0, b"")) for t, count in topics.items() for p in range(count)]
-        places = chunks.pipeline | "Partitions" >> beam.Create(empty, reshuffle=False).with_output_types(keyed)
-        placed = chunks | "ByPartition" >> beam.Map(place).with_output_types(keyed)
+        empty = [Chunk(topic, n, 0, -1, 0, b"") for topic, count in topics.items() for n in range(count)]
+        places = chunks.pipeline | "Partitions" >> beam.Create(empty, reshuffle=False).with_output_types(Chunk)
         return (
-            (placed, places)
+            (chunks, places)
             | "WithEmpty" >> beam.Flatten()
+            | "ByPartition" >> beam.Map(place).with_output_types(tuple[tuple[str, int], Chunk])
             | "Group" >> beam.GroupByKey()
             | "Write" >> beam.Map(write).with_output_types(tuple[str, int])
         )

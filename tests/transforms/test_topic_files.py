@@ -299,6 +299,39 @@ def test_topic_paths_names_what_is_missing(tmp_path: Path) -> None:
         topic_paths(tmp_path, "a")
 
 
+def test_topic_paths_names_a_file_that_is_not_the_partition_of_its_name(tmp_path: Path) -> None:
+    write_topics(tmp_path, TOPICS, [])
+    folder = tmp_path / "a"
+    (folder / "p01.avro").write_bytes((folder / "p02.avro").read_bytes())
+    with pytest.raises(TopicFileError, match=r"p01.avro: holds partition 2 of a: renamed or copied"):
+        ReadTopic(tmp_path, "a")
+    folder.rename(tmp_path / "c")
+    with pytest.raises(TopicFileError, match=r"p00.avro: holds partition 0 of a: renamed or copied"):
+        topic_paths(tmp_path, "c")
+    write_topics(tmp_path, {"a": 4}, [])
+    (folder / "p03.avro").unlink()
+    with pytest.raises(TopicFileError, match="has 3 partition files, should have 4"):
+        topic_paths(tmp_path, "a")
+
+
+def test_a_step_stands_between_flatten_and_group_by_key(tmp_path: Path, make_pipeline) -> None:
+    p = make_pipeline()
+    p | beam.Create([], reshuffle=False).with_output_types(Chunk) | WriteTopics(tmp_path, TOPICS)
+    consumers: list[str] = []
+
+    class Visitor(beam.pipeline.PipelineVisitor):
+        def visit_transform(self, node: object) -> None:
+            if isinstance(node.transform, beam.GroupByKey):  # type: ignore[attr-defined]
+                consumers.extend(type(one.producer.transform).__name__ for one in node.inputs)  # type: ignore[attr-defined]
+
+        def enter_composite_transform(self, node: object) -> None:
+            self.visit_transform(node)
+
+    p.visit(Visitor())
+    assert consumers
+    assert "Flatten" not in consumers
+
+
 def test_more_than_a_hundred_partitions_stay_in_order(tmp_path: Path) -> None:
     write_topics(tmp_path, {"a": 102}, [])
     assert [path.name for path in topic_paths(tmp_path, "a")][98:] == ["p98.avro", "p99.avro", "p100.avro", "p101.avro"]
