@@ -63,9 +63,8 @@ class Loop:
         self.registry, self.entry, self.ticked = registry, entry, tuple(ticked)
         self.hop_ms, self.tick_ms, self.chunk_records = hop_ms, tick_ms, chunk_records
         self._partitions: dict[tuple[str, int], _Partition] = {}
-        self._pending: deque[tuple[int, Output]] = (
-            deque()
-        )  # (time of append, output); times never fall, so it is a queue
+        # (time of append, what one record caused); times never fall, so it is a queue
+        self._pending: deque[tuple[int, list[Output]]] = deque()
         self._upserts: dict[tuple[str, int, bytes], tuple[int, Output]] = {}
         self._ready: list[Chunk] = []
         self._next_tick: int | None = None
@@ -102,7 +101,7 @@ class Loop:
         while self._pending:
             self._advance(self._pending[0][0])
             yield from self._take()
-        for due, output in sorted(self._upserts.values(), key=lambda item: (item[0], item[1].key)):
+        for due, output in sorted(self._upserts.values(), key=lambda item: (item[0], item[1].key or b"")):
             self._append_outputs(due, (output._replace(version=None),))
         for (topic_name, number), partition in sorted(self._partitions.items()):
             self._close_chunk(topic_name, number, partition)
@@ -148,7 +147,7 @@ class Loop:
             if version is None:
                 append(at, topic, number, key, encode(event), event, origin, ())
                 continue
-            place = (topic, number, key)
+            place = (topic, number, key or b"")
             held = upserts.get(place)
             if held is None or version > (held[1].version or 0):
                 upserts[place] = at, output
