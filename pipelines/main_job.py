@@ -5,20 +5,30 @@ Flags, outputs and failures: docs/pipelines/main_job.md.
 """
 
 import argparse
+import json
 import time
 from pathlib import Path
 from typing import Any
 
+from payments import topics
+from payments.admission import DAY_MS
 from payments.currencies import format_minor
 from payments.generator import Settings
+from payments.truth import differences, outcomes
 from pipelines import generate_payments, payment_views, payments, payments_verify
 from pipelines.common import JobOptions, UsageError, main, parse_options
 from pipelines.engine import engine_name, run_job
 from pipelines.files import check_inputs, publish_folder
+from pipelines.registry import REGISTRY
 from report.facts import RunFacts
 from report.page import write_report
 from report.views import open_views
+from schemas.rails import Tick
+from transforms import fold
+from transforms.chunks import unpack_chunk
+from transforms.topic_files import read_topic
 
+MAX_TRUE_HOP_MS = 200  # the steps of a planted fault are farther apart: see docs/pipelines/generate_payments.md
 SHOWN = 10  # violations on the terminal
 
 
@@ -66,6 +76,8 @@ def run(argv: list[str]) -> int:
         )
         checks = write_report(database, folder / "report.html", facts)
         violations += [f"{check.name}: {check.evidence}" for check in checks if not check.holds]
+        if not options.input and options.ttl_ms == DAY_MS and 1 <= options.hop_ms <= MAX_TRUE_HOP_MS:
+            violations += against_truth(folder)
         with open_views(database) as db:
             lines = summary(db, seconds)
     print("\n".join(lines))
@@ -82,6 +94,15 @@ def run(argv: list[str]) -> int:
     )
     print(f"done in {time.monotonic() - started:.0f} s")
     return 1 if violations else 0
+
+
+def against_truth(folder: Path) -> list[str]:
+    """What became of the planted faults otherwise than the generator says."""
+    truth = json.loads((folder / "raw.avro.truth.json").read_text(encoding="utf-8"))
+    names = (topics.STATUS.name, fold.DEAD_LETTERS.name)
+    chunks = (chunk for name in names for chunk in read_topic(folder / "topics", name))
+    events = (REGISTRY.decode(record.value or b"") for chunk in chunks for record in unpack_chunk(chunk))
+    return differences(truth, *outcomes(event for event in events if not isinstance(event, Tick)))
 
 
 def _settings(options: MainOptions) -> Settings:
