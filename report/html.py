@@ -3,6 +3,8 @@
 from html import escape
 from typing import Any
 
+from report.texts import visible
+
 
 class Html(str):
     """Text that is markup. Only `tag`, `join` and the page itself make it."""
@@ -44,15 +46,3 @@ def tag(name: str, /, *children: Child, **attributes: Any) -> Html:
         written.append(f" {key}" if value is True else f' {key}="{escape(visible(str(value)))}"')
     start = f"<{name}{''.join(written)}>"
     return Html(start if name in VOID else f"{start}{join(*children)}</{name}>")
-
-
-def visible(text: str) -> str:
-    """Characters that are not seen or turn the direction of writing as U+FFFD: they could forge what is read (CVE-2021-42574)."""
-    return text.translate(_HIDDEN)
-
-
-_HIDDEN = {
-    code: "\ufffd"
-    for span in ((0, 9), (11, 32), (127, 160), (0x200B, 0x2010), (0x202A, 0x202F), (0x2066, 0x206A), (0xD800, 0xE000))
-    for code in range(*span)
-}

@@ -42,7 +42,7 @@ def latency_chart(latencies: list[Latency]) -> Chart | None:
         f"Bars: log time from admission to confirmation of {texts.count(everything)} payments; half took at most {p50}, "
         f"99 of 100 at most {p99}."
     )
-    return Chart("latency", "latency", "From admission to confirmation", alt, LATENCY_COLUMNS, rows, cells, legend)
+    return Chart("latency-0", "latency", "From admission to confirmation", alt, LATENCY_COLUMNS, rows, cells, legend)
 
 
 def percentile(latencies: list[Latency], percent: int) -> int:

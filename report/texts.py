@@ -76,6 +76,18 @@ def _two(ms: int, size: int, unit: str, small: int, smaller: str) -> str:
     return f"{whole}\u00a0{unit}" + (f" {rest // small}\u00a0{smaller}" if rest // small else "")
 
 
+def visible(text: str) -> str:
+    """Characters that are not seen or turn the direction of writing as U+FFFD: they could forge what is read (CVE-2021-42574)."""
+    return text.translate(_HIDDEN)
+
+
+_HIDDEN = {
+    code: "\ufffd"
+    for span in ((0, 9), (11, 32), (127, 160), (0x200B, 0x2010), (0x202A, 0x202F), (0x2066, 0x206A), (0xD800, 0xE000))
+    for code in range(*span)
+}
+
+
 def named(text: str) -> str:
     """An id as the page shows it: what may be a card number (13 to 19 digits that pass the Luhn check) keeps its last four digits."""
 
@@ -83,7 +95,7 @@ def named(text: str) -> str:
         digits = [c for c in found.group() if c.isdigit()]
         return MASK * (len(digits) - 4) + "".join(digits[-4:]) if _luhn(digits) else found.group()
 
-    return _NUMBER.sub(mask, text)
+    return _NUMBER.sub(mask, visible(text))
 
 
 def _luhn(digits: list[str]) -> bool:

@@ -37,6 +37,7 @@
     spec.data.find((data) => data.name === "rows").values = chart.rows;
     try {
       const view = new vega.View(vega.parse(spec), { renderer: "svg", container: place, hover: true, tooltip: showTip });
+      view.addEventListener("click", (event, item) => showTip(null, event, item, item?.tooltip)); // a finger does not hover
       view.run();
       drawn.set(place.id, view);
     } catch (error) {
@@ -64,6 +65,7 @@
   }
   drawVisible();
   addEventListener("resize", () => { tip.hidden = true; drawVisible(); });
+  addEventListener("click", (event) => { if (!event.target.closest?.(".chart")) tip.hidden = true; });
   addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
   // The print style shows every currency and is narrower.
   const forPrint = matchMedia("print");

@@ -35,6 +35,7 @@ class Page(NamedTuple):
 
     errors: list[str]
     requests: list[str]
+    dialogs: list[str]
 
 
 class Browser:
@@ -76,13 +77,13 @@ class Browser:
         message = json.loads(raw)
         if "method" in message:
             self._events.append(message)
+            if message["method"] == "Page.javascriptDialogOpening":  # or the page would wait for ever
+                os.write(self._to, json.dumps(self._close_dialog()).encode() + b"\0")
         return message
 
     def open(self, path: Path, width: int, height: int = 900, dark: bool = False, script: bool = True) -> Page:
         """Loads a file in a window of this size and theme, and waits until it has drawn."""
-        self.command(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
-        )
+        self.resize(width, height)
         self.media(dark=dark)
         self.command("Emulation.setScriptExecutionDisabled", value=not script)
         self._events.clear()
@@ -92,8 +93,31 @@ class Browser:
             assert time.monotonic() < deadline, "the page does not load"
             self._read()
         if script:
-            self.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-        return Page([*self._errors()], [*self._requests(path)])
+            self.settle()
+        dialogs = [e["params"]["message"] for e in self._events if e["method"] == "Page.javascriptDialogOpening"]
+        return Page([*self._errors()], [*self._requests(path)], dialogs)
+
+    def resize(self, width: int, height: int = 900) -> None:
+        phone = width < 600
+        self.command(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone
+        )
+
+    def settle(self) -> None:
+        """Waits until what has changed has been drawn."""
+        self.evaluate(
+            "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 20))))"
+        )
+
+    def point(self, x: float, y: float, touch: bool = False) -> None:
+        """Moves the mouse there, or taps."""
+        if touch:
+            self.command("Emulation.setTouchEmulationEnabled", enabled=True)
+            self.command("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+            self.command("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+            self.command("Emulation.setTouchEmulationEnabled", enabled=False)
+        else:
+            self.command("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
     def media(self, dark: bool = False, media: str = "") -> None:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -111,6 +135,10 @@ class Browser:
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
         shot = self.command("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
         path.write_bytes(base64.b64decode(shot["data"]))
+
+    def _close_dialog(self) -> dict[str, Any]:
+        message = {"id": -1, "method": "Page.handleJavaScriptDialog", "params": {"accept": True}}
+        return message | {"sessionId": self._session}
 
     def _errors(self) -> Iterator[str]:
         for event in self._events:

@@ -34,7 +34,11 @@ def test_both_databases_say_the_same(tmp_path: Path) -> None:
         ("EMPTY_VALUE", 1, None),
         ("TRUNCATED", 1, bytes(range(256))),
     ]
-    assert figures.dead_letters[0][:3] == ("BAD_MAGIC", "payments.admission", 2)  # the most first, with its first example
+    assert figures.dead_letters[0][:3] == (
+        "BAD_MAGIC",
+        "payments.admission",
+        2,
+    )  # the most first, with its first example
     assert b"alert(3)" in (figures.dead_letters[0].value or b"")
     assert [(line.elapsed_ms, line.hops, line.number) for line in figures.latencies] == [(5, 1, 4), (10, 2, 41)]
     assert figures.trial == [Trial("EUR", 1_050_000, 0, -1_050_000, 0, 1, 0), Trial("JPY", 6_500, 0, -6_500, 0, 1, 0)]

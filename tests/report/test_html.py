@@ -6,7 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from report.html import Html, join, tag, visible
+from report.html import Html, join, tag
+from report.texts import visible
 
 
 class Reader(HTMLParser):
@@ -40,7 +41,9 @@ def test_no_text_becomes_markup(child: str, attribute: str) -> None:
 
 
 def test_children_and_attributes() -> None:
-    made = tag("td", "a<b", [tag("br"), 7], None, False, class_="num", data_name="x", hidden=True, title=None, open=False)
+    made = tag(
+        "td", "a<b", [tag("br"), 7], None, False, class_="num", data_name="x", hidden=True, title=None, open=False
+    )
     assert made == '<td class="num" data-name="x" hidden>a&lt;b<br>7</td>'
     assert isinstance(made, Html)
     assert join("&", Html("<i>")) == "&amp;<i>"
