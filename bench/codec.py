@@ -144,7 +144,7 @@ def measure(repeats: int = 9, count: int = 2000) -> list[dict[str, Any]]:
             lambda: decode_records(chunk, count),
             _fastavro_decode(_without_logical_types(record_schema), encoded),
             1.0,
-            2.0,
+            1.5,
         ),
         (
             "encode of log records",
