@@ -84,13 +84,8 @@ class Traffic:
         self._count = number = self._count + 1
         money = _new(Money, (minor, currency))
         reference = None if number % 3 else f"order-{number}"
-        return _new(
-            PaymentInitiated,
-            (
-                *(self._new_id(), kind, debtor, creditor, money, pending, timeout, original),
-                *(reference, _SOURCES[number & 3], 0),
-            ),
-        )
+        rest = (pending, timeout, original, reference, _SOURCES[number & 3], 0)
+        return _new(PaymentInitiated, (self._new_id(), kind, debtor, creditor, money, *rest))
 
     def _pick(self, currency: int) -> int:
         weights = self._weights[currency]
