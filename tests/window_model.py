@@ -2,10 +2,12 @@
 
 import io
 import random
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+import apache_beam as beam
 import fastavro
 
 from schemas.rails import Record
@@ -112,3 +114,26 @@ def model(partitions: Iterable[Sequence[Payment]], window: Window, lateness: int
             run.append(row)
         sessions[card, run[0][0], run[-1][0] + window.gap_ms] = [value for _, value in run]
     return Model(sessions, late)
+
+
+class Kept:
+    """The outputs of a step, kept in this process: for runners whose workers live here. To be read when the pipeline has run."""
+
+    _kept: ClassVar[dict[tuple[str, str], list[Any]]] = {}  # found by name, because functions travel as copies
+
+    def __init__(self) -> None:
+        self._run = uuid.uuid4().hex
+
+    def keep(self, outputs: Any) -> None:
+        """All fields of a NamedTuple of PCollections."""
+        for name, pcollection in outputs._asdict().items():
+            self._kept[self._run, name] = []
+            _ = pcollection | f"Keep {name}" >> beam.Map(_keep, self._run, name).with_output_types(type(None))
+
+    def of(self, name: str) -> list[Any]:
+        """The elements of an output, sorted."""
+        return sorted(self._kept[self._run, name])
+
+
+def _keep(element: Any, run: str, name: str) -> None:
+    Kept._kept[run, name].append(element)

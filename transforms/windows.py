@@ -43,6 +43,7 @@ from apache_beam.transforms.window import (
     TimestampedValue,
     WindowFn,
 )
+from apache_beam.typehints import with_input_types, with_output_types
 from apache_beam.utils.timestamp import Duration, Timestamp
 from apache_beam.utils.windowed_value import PaneInfoTiming, WindowedValue
 
@@ -94,13 +95,16 @@ class EarlyByCount:
 
 @dataclass(frozen=True)
 class EarlyByDelay:
-    """Early panes `delay_ms` of processing time after the first addition since the pane before."""
+    """Early panes `seconds` of processing time after the first addition since the pane before.
 
-    delay_ms: int
+    Whole seconds: Beam's triggers carry no others to a runner.
+    """
+
+    seconds: int
 
     def __post_init__(self) -> None:
-        if type(self.delay_ms) is not int or self.delay_ms < 1:
-            raise ValueError(f"EarlyByDelay: delay_ms must be a whole number of at least 1, got {self.delay_ms!r}")
+        if type(self.seconds) is not int or self.seconds < 1:
+            raise ValueError(f"EarlyByDelay: seconds must be a whole number of at least 1, got {self.seconds!r}")
 
 
 class WindowRow(NamedTuple):
@@ -164,7 +168,7 @@ coders.registry.register_coder(BadRow, BadRowCoder)
 class Windowed(NamedTuple):
     """What `AggregateByWindow` gives. (A NamedTuple: Beam records its fields as the named outputs of the step.)
 
-    results: PCollection[WindowRow] in the global window, stamped with the last millisecond of the row's window (put
+    results: PCollection[WindowRow] in the global window, stamped with the last moment of the row's window (put
     them into windows again to aggregate further); late: PCollection[LateRow]; bad: PCollection[BadRow].
     """
 
@@ -244,8 +248,8 @@ class AggregateByWindow(beam.PTransform):
 
 @lru_cache(4096)
 def _last_moment(end: int) -> Timestamp:
-    """Beam's time of a window's last millisecond."""
-    return Timestamp(micros=(end - 1) * 1000)
+    """Beam's time of the last moment of a window, to which it stamps what it makes of one."""
+    return Timestamp(micros=end * 1000 - 1)
 
 
 def _duration(ms: int) -> Duration:
@@ -270,7 +274,7 @@ def _trigger(early: EarlyByCount | EarlyByDelay | None) -> TriggerFn:
         return DefaultTrigger()  # on time, and then for each late addition
     if isinstance(early, EarlyByCount):
         return AfterWatermark(early=AfterCount(early.partials), late=AfterCount(1))
-    return AfterWatermark(early=AfterProcessingTime(early.delay_ms / 1000), late=AfterCount(1))
+    return AfterWatermark(early=AfterProcessingTime(early.seconds), late=AfterCount(1))
 
 
 class _Take(DoFn):
@@ -337,6 +341,8 @@ class _MergeBatches(DoFn):
             yield TimestampedValue(row, _last_moment(end))
 
 
+@with_input_types(bytes)
+@with_output_types(bytes)
 class MergePartials(CombineFn):
     """Encoded accumulators -> the encoded result. Accumulators stay bytes (no bytes: the identity), so Beam's own coder carries them."""
 
