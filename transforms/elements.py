@@ -51,8 +51,8 @@ class ChunkElements(beam.PTransform):
 
     def __init__(self, at: Callable[[Any], int] | None = None, size: int = CHUNK_RECORDS) -> None:
         super().__init__()
-        if size < 1:
-            raise ValueError(f"ChunkElements: size must be at least 1, got {size}")
+        if type(size) is not int or size < 1:
+            raise ValueError(f"ChunkElements: size must be a whole number of at least 1, got {size!r}")
         self._at, self._size = at, size
 
     def expand(self, elements: Any) -> Any:
@@ -92,7 +92,10 @@ class ElementRows(Rows):
 
     def row(self, record: Record) -> tuple[Any, int, Any]:
         try:
-            time, key, value = decode_plain(record.value or b"")
-        except (ValueError, TypeError):
-            raise BadRecord("NOT_AN_ELEMENT", "value") from None
+            element = decode_plain(record.value or b"")
+        except ValueError:
+            element = None
+        if type(element) is not tuple or len(element) != 3 or type(element[0]) is not int:
+            raise BadRecord("NOT_AN_ELEMENT", "value")
+        time, key, value = element
         return key, time, value
