@@ -19,6 +19,7 @@ A job reads:
 
 import difflib
 import logging
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -26,6 +27,8 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
+
+from transforms.errors import InputError
 
 IN_PROCESS = ("directrunner", "direct", "fnapirunner", "fnapi")
 """Names of `--runner` that mean the engine in this process."""
@@ -42,10 +45,16 @@ JOB_SERVER_FLAGS = (
 )
 """Flags that the Flink job server defines; Python passes them on unread (source: Beam's FlinkPipelineOptions)."""
 
+_RAISED = re.compile(r"^([\w.]+)\.(\w+): (.*)$", re.MULTILINE)
+"""The last line of a traceback."""
+
+_WHILE = re.compile(r" \[while running '.*'\]$")
+"""What Beam adds to the message of an exception."""
+
 _Options = TypeVar("_Options", bound="JobOptions")
 
 
-class UsageError(Exception):
+class UsageError(InputError):
     """What the user can put right: a flag, a file, a folder. `what` is the fault, `where` the flag or path."""
 
     def __init__(self, what: str, where: object = None) -> None:
@@ -148,15 +157,31 @@ def beam_options(options: PipelineOptions) -> PipelineOptions:
 
 
 def launch(run: Callable[[list[str]], int | None], argv: list[str], name: str) -> int:
-    """Runs a job and gives the exit status: its own, 2 after a one-line UsageError, 130 when interrupted."""
+    """Runs a job and gives the exit status: its own, 2 after a one-line InputError, 130 when interrupted."""
     try:
         return run(argv) or 0
-    except UsageError as error:
-        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    except InputError as error:
+        what = str(error)
+    except RuntimeError as error:
+        told = _told_by_worker(str(error))
+        if told is None:
+            raise
+        what = told
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return 130
+    print(f"{name}: {' '.join(_WHILE.sub('', what).split())}", file=sys.stderr)
+    return 2
+
+
+def _told_by_worker(text: str) -> str | None:
+    """The message of an InputError that a worker raised: a runner passes on the text of the traceback, not the exception."""
+    raised = _RAISED.findall(text)
+    if not raised:
+        return None
+    module, kind, what = raised[-1]
+    found = getattr(sys.modules.get(module), kind, None)
+    return what if isinstance(found, type) and issubclass(found, InputError) else None
 
 
 def main(run: Callable[[list[str]], int | None]) -> NoReturn:
@@ -165,4 +190,8 @@ def main(run: Callable[[list[str]], int | None]) -> NoReturn:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger().setLevel(logging.WARNING)
+    # Beam logs the traceback of whatever a worker raises; an InputError is said in one line by `launch`.
+    logging.getLogger("apache_beam.runners.common").addFilter(
+        lambda record: not (record.exc_info and isinstance(record.exc_info[1], InputError))
+    )
     sys.exit(launch(run, sys.argv[1:], Path(sys.argv[0]).stem))

@@ -17,12 +17,13 @@ from apache_beam import coders
 from apache_beam.transforms.window import FixedWindows, GlobalWindows, TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
+from transforms.errors import InputError
 from transforms.plain import PlainTupleCoder
 
 TOP_CODES = 3  # named in the message of the breaker
 
 
-class TooManyDeadLetters(Exception):
+class TooManyDeadLetters(InputError):
     """The share of dead letters is above the limit; the message is one line: stage, ratio, top codes."""
 
 

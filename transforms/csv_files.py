@@ -21,6 +21,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import TaggedOutput
 
+from transforms.errors import InputError
 from transforms.plain import decode_plain, encode_plain
 from transforms.whole_files import whole_file
 
@@ -30,7 +31,7 @@ MAX_ROW_CHARS = (
 _GZIP = b"\x1f\x8b"
 
 
-class CsvFileError(Exception):
+class CsvFileError(InputError):
     """A file cannot be read as the CSV that it should be; the message is one line with the file's name and what is wrong."""
 
 

@@ -1,4 +1,4 @@
-"""The typed error of pure code: what makes a dead letter (contract line 10)."""
+"""Errors with a meaning: `BadRecord` makes a dead letter (contract line 10), `InputError` is told to the user in one line."""
 
 CODES = {
     "EMPTY_VALUE": "no value, or one without bytes",
@@ -19,6 +19,10 @@ CODES = {
     "BAD_UTF8": "a string that is not UTF-8",
 }
 """Codes of values that cannot be decoded; those of the engine and of the business stand where they are raised."""
+
+
+class InputError(Exception):
+    """Files, databases or logs are not what the job needs, which the user can put right. The message is one line: what and where."""
 
 
 class BadRecord(Exception):

@@ -20,7 +20,7 @@ import fastavro
 
 from schemas.rails import Record
 from transforms.chunks import CHUNK_RECORDS, Chunk, first_offset, pack_chunk, regroup_chunks, unpack_chunk
-from transforms.errors import BadRecord
+from transforms.errors import BadRecord, InputError
 from transforms.schema_files import container_schema
 from transforms.whole_files import whole_file
 
@@ -29,7 +29,7 @@ _CANONICAL = fastavro.schema.to_parsing_canonical_form(RECORD_SCHEMA)
 CODECS = ("null", "deflate")  # those that need no further library
 
 
-class TopicFileError(Exception):
+class TopicFileError(InputError):
     """A file is not the partition it should be; the message is one line with the file's name and what is wrong."""
 
 

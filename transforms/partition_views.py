@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import apache_beam as beam
 
 from transforms.chunks import Chunk, unpack_chunk
-from transforms.errors import BadRecord
+from transforms.errors import BadRecord, InputError
 from transforms.registry import Registry
 from transforms.sql_views import RowBatch, pack_rows
 from transforms.tables import Row, Table
@@ -30,7 +30,7 @@ class PartitionView(Protocol):
         ...
 
 
-class BadLog(Exception):
+class BadLog(InputError):
     """A record of a log topic cannot be read, though only stages of ours write there; the message says which one."""
 
 

@@ -14,7 +14,7 @@ from apache_beam.io.filesystems import FileSystems
 from schemas.rails import Header, Record
 from transforms.avro import MAX_BYTES
 from transforms.chunks import CHUNK_RECORDS, decode_records
-from transforms.errors import BadRecord
+from transforms.errors import BadRecord, InputError
 from transforms.event_objects import LAST_TIME, EventObjects
 from transforms.partition_files import RECORD_SCHEMA
 from transforms.registry import Registry
@@ -28,7 +28,7 @@ _NO_TIME = -(1 << 63) - 1  # no record can have it
 _CANONICAL = fastavro.schema.to_parsing_canonical_form(RECORD_SCHEMA)
 
 
-class RecordFileError(Exception):
+class RecordFileError(InputError):
     """A file is not what its name says; the message is one line with the file's name and what is wrong."""
 
 

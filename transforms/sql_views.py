@@ -10,6 +10,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindows
 
+from transforms.errors import InputError
 from transforms.row_batches import RowBatch, arrow_schema, newest_rows, pack_rows, read_batches, unpack_rows
 from transforms.tables import Table
 from transforms.whole_files import temporary_path
@@ -19,7 +20,7 @@ __all__ = ["RowBatch", "SqlViewError", "UpsertRows", "pack_rows", "unpack_rows",
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-class SqlViewError(Exception):
+class SqlViewError(InputError):
     """A database cannot hold the tables or views; the message is one line with the file's name and what is wrong."""
 
 
