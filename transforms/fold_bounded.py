@@ -186,13 +186,16 @@ class WriteSnapshots(beam.PTransform):
         self.store, self.after = store, after
 
     def expand(self, snapshots: beam.PCollection) -> beam.PCollection:
-        written = self.after | "Written" >> beam.combiners.Count.Globally()
-        return snapshots | "Write" >> beam.Map(_put, self.store, beam.pvalue.AsSingleton(written)).with_output_types(
-            str
-        )
+        # A side input is complete before it is given: an empty one only makes the snapshots wait.
+        written = self.after | "Written" >> beam.FlatMap(_nothing).with_output_types(int)
+        return snapshots | "Write" >> beam.Map(_put, self.store, beam.pvalue.AsIter(written)).with_output_types(str)
 
 
-def _put(snapshot: Snapshotted, store: SnapshotStore, _written: int) -> str:
+def _nothing(element: Any) -> Iterable[int]:
+    return ()
+
+
+def _put(snapshot: Snapshotted, store: SnapshotStore, _written: Iterable[int]) -> str:
     return store.put(*snapshot)
 
 
