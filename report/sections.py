@@ -130,7 +130,7 @@ def _letter(group: DeadLetterGroup) -> Html:
         example.append(tag("pre", texts.hexdump(group.value), tabindex="0", aria_label="Value in hexadecimal"))
     peek = tag("p", "Value: ", _bytes(group.value), class_="peek")
     more = tag("details", tag("summary", "Example ", where), example)
-    return tag("li", tag("h3", head), tag("p", said[:1].upper() + said[1:]) if said else None, peek, more)
+    return tag("li", tag("h3", head), tag("p", said) if said else None, peek, more)
 
 
 def _bytes(data: bytes | None) -> Child:

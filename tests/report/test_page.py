@@ -54,7 +54,7 @@ def test_it_says_what_there_is(page: str) -> None:
     assert "JPY: 2 confirmed payments of JPY 7,500, 1 account." in text
     assert "EUR 10,500.00 0.00 −10,500.00 0.00 1, all zero" in text
     assert "each hop takes 5 ms of log time (--hop_ms 5)" in text
-    assert "BAD_MAGIC at admission 2 First byte is not zero" in text
+    assert "BAD_MAGIC at admission 2 first byte is not zero" in text
     assert "Key: 2 bytes \\xff\\x00" in text
     assert "Input raw.avro" in text
     assert "Seed 7" in text
