@@ -9,19 +9,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 
 from schemas.rails import Record, Source
 from transforms.chunks import CHUNK_RECORDS, Chunk, encode_record
 from transforms.fold import Output
 from transforms.fold_bounded import Engine, by_partition, records_in_order, shard_summary
 
-_Stream = tuple[str, int]  # (name of the stream, number of the block in it)
+_Block = tuple[str, tuple[int, bytes]]  # (name, (recorded or folded again, number of records and their bytes))
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """differences: one line of text per block that differs; blocks: number of compared blocks and records as (compared, differing)
-    counts in JSON-free form, one `str` line per shard; summaries: one JSON summary (bytes) per shard, as `Fold` gives them."""
+    """differences: a line of text per block of records, or upsert, that differs; compared: the number of records of each that agrees;
+    summaries: one JSON summary (bytes) per shard, as `Fold` gives them."""
 
     differences: beam.PCollection
     compared: beam.PCollection
@@ -57,16 +58,18 @@ class CompareReplay(beam.PTransform):
             | "Recorded" >> beam.Filter(lambda chunk: chunk.topic in wanted)
             | "ByTopic" >> beam.Map(_by_topic).with_output_types(tuple[tuple[str, int], Chunk])
             | "GroupRecorded" >> beam.GroupByKey()
-            | "Split" >> beam.ParDo(_SplitRecorded(self.make_engine, self.upserts))
-            | "RecordedBlocks" >> beam.Map(_same).with_output_types(tuple[str, tuple[int, bytes]])
+            | "Split" >> beam.ParDo(_SplitRecorded(self.make_engine, self.upserts)).with_output_types(_Block)
         )
-        again = folded.blocks | "AgainBlocks" >> beam.Map(_same).with_output_types(tuple[str, tuple[int, bytes]])
+        # Tagged outputs have coders of their types only where they are told so.
+        folded.blocks.element_type, folded.summaries.element_type = convert_to_beam_type(_Block), bytes
+        again = folded.blocks | "AgainBlocks" >> beam.Map(_same).with_output_types(_Block)
         compared = (
             (recorded, again)
             | "Together" >> beam.Flatten()
             | "GroupBlocks" >> beam.GroupByKey()
             | "Compare" >> beam.ParDo(_CompareBlocks()).with_outputs("differences", main="compared")
         )
+        compared.differences.element_type, compared.compared.element_type = str, int
         return Replayed(
             compared.differences | "Differences" >> beam.Map(_same).with_output_types(str),
             compared.compared | "Compared" >> beam.Map(_same).with_output_types(int),
