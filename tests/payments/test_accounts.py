@@ -426,6 +426,16 @@ def test_a_refused_capture_credit_gives_the_money_back_and_the_hold_stays_spent(
     assert said(bench.feed(leg("c2", "CAPTURE", minor=60))) == [("RJCT", "NARR", "already_captured")]
 
 
+def test_a_capture_unwinds_even_when_its_hold_is_forgotten():
+    bench = accounts(a=100)
+    hold(bench)
+    (credit,) = of(LedgerLeg, bench.feed(leg("c", "CAPTURE", minor=60)))
+    bench.account().holds.clear()
+    assert said(bench.feed(bench.feed(credit)[0])) == [("RJCT", "AC03", None)]
+    assert bench.account().balance == 100
+    assert bench.account().spent == 60
+
+
 # --- the daily limit ---
 
 
@@ -644,6 +654,7 @@ def test_the_queue_is_bounded(gated):
     for n in range(MAX_WAITING):
         assert gated.feed(leg(f"w{n}", minor=1)) == []
     assert said(gated.feed(leg("late", minor=1))) == [("RJCT", "NARR", "queue_full")]
+    assert said(gated.feed(leg("c", "CAPTURE"))) == [("RJCT", "NARR", "queue_full")]
     assert len(gated.account().waiting) == MAX_WAITING == 64
 
 

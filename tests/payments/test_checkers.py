@@ -243,6 +243,11 @@ def test_a_tampered_posting_is_found(sound, fields, message):
     assert any(message in line for line in checkers.check_postings(logs))
 
 
+def test_what_is_no_entry_is_passed_by(sound):
+    logs = tampered(sound.logs, topics.JOURNAL, lambda r, e: [(r._replace(origin=None), None), (r, e)])
+    assert check_all(logs) == []
+
+
 def test_a_hold_has_no_contra_account(sound):
     logs = tampered(sound.logs, topics.JOURNAL, change_entry(lambda e: e.payment_id == "h", contra="~transit/0/EUR"))
     (line,) = checkers.check_postings(logs)

@@ -2,6 +2,7 @@
 
 import random
 import sys
+from hashlib import blake2b
 
 import pytest
 
@@ -67,6 +68,16 @@ def test_ids_whose_hashes_collide_are_told_apart():
     assert bytes(bucket.entries) == b"".join(entries)
     assert sorted(n & 0xFFFFFFFF for n in bucket.index if n) == list(range(1, 41))
     assert _Bucket(bucket.entries).index == bucket.index
+
+
+def test_an_id_is_told_from_one_with_the_same_first_half():
+    memory = Memory(KEEP)
+    digest = blake2b(b"p", digest_size=16).digest()
+    memory.recall("q", b"", 0, 0)
+    (bucket,) = memory._buckets.values()
+    bucket.add(digest[:8] + bytes(8) + bytes(16), int.from_bytes(digest[:8], "little"))
+    assert memory.recall("p", b"body", 7, 0) is None
+    assert memory.recall("p", b"body", 8, 0) == (7, True)
 
 
 def test_an_index_is_at_most_half_full_and_its_size_a_power_of_two():
