@@ -6,7 +6,7 @@ when the clock reaches a moment of `next_moment`, with all that it holds; the ou
 and moments fall together.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,8 +23,8 @@ class Decided(NamedTuple):
     """What a join gives, each element with the time (ms) to stamp it with: results, and rows that the mode leaves
     out."""
 
-    results: Iterator[Stamped]
-    unmatched: Iterator[Stamped]
+    results: Iterable[Stamped]
+    unmatched: Iterable[Stamped]
 
 
 class Step(NamedTuple):
@@ -79,9 +79,9 @@ class ClosingJoin:
         """Everything, when all rows are there."""
         raise NotImplementedError
 
-    def arrived(self, left: Batch, right: Batch) -> Iterator[Stamped]:
+    def arrived(self, left: Batch, right: Batch) -> Iterable[Stamped]:
         """Results that need not wait, of two batches of which one has just come."""
-        return iter(())
+        return ()
 
     def close(self, left: Batch, right: Batch, since: int, until: int) -> Step:
         """Decides the rows that close from `since` up to before `until`, of all that are held."""
@@ -95,9 +95,3 @@ class ClosingJoin:
         """When to call `close` next, None if nothing waits for it."""
         due = self.due(left, right, since)
         return int(self.moment(min(due))) if due else None
-
-
-def chained(parts: Iterable[Iterator[Stamped]]) -> Iterator[Stamped]:
-    """One after another, each begun when it is its turn."""
-    for part in parts:
-        yield from part

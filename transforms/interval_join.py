@@ -8,15 +8,17 @@ have has come or is late. Then it is known to be without a partner, and `Keep.FI
 keep.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from transforms.closing_join import MAX_MS, ClosingJoin, Decided, Stamped, Step, chained
+from transforms.closing_join import MAX_MS, ClosingJoin, Decided, Stamped, Step
 from transforms.join_batches import Batch, Numbers
-from transforms.join_rows import LEFT, RIGHT, JoinedRow, JoinMode, Keep, SideRow
+from transforms.join_rows import LEFT, RIGHT, JoinedRow, JoinMode, Keep
 from transforms.scan import Longs
 
 BLOCK = 100_000  # pairs made at a time: a hot key has many, and they leave one after another anyway
@@ -97,11 +99,11 @@ class IntervalJoin(ClosingJoin):
         every = np.ones(len(left.times), bool), np.ones(len(right.times), bool)
         return self._decide(left, right, partners, *every, pairs=True)
 
-    def arrived(self, left: Batch, right: Batch) -> Iterator[Stamped]:
+    def arrived(self, left: Batch, right: Batch) -> Iterable[Stamped]:
         """All pairs; with FIRST and LAST none, they wait until the left row closes."""
         if not self.pairs_at_once or not len(left.times) or not len(right.times):
-            return iter(())
-        return _pairs(left, right, self.partners(left, right))
+            return ()
+        return chain.from_iterable(_pairs(left, right, self.partners(left, right)))
 
     def close(self, left: Batch, right: Batch, since: int, until: int) -> Step:
         partners = self.partners(left, right)
@@ -124,10 +126,10 @@ class IntervalJoin(ClosingJoin):
     ) -> Decided:
         lonely_left = left.take(np.flatnonzero(closing_left & (partners.low == partners.high)))
         lonely_right = right.take(np.flatnonzero(closing_right & ~partners.covered))
-        results: list[Iterator[Stamped]] = []
+        results: list[Iterable[Stamped]] = []
         if pairs:
             results.append(self._kept_pairs(left, right, partners, closing_left))
-        others: list[Iterator[Stamped]] = []
+        others: list[Iterable[Stamped]] = []
         for side, lonely, is_result in (
             (LEFT, lonely_left, self.mode is not JoinMode.INNER),
             (RIGHT, lonely_right, self.mode is JoinMode.OUTER),
@@ -137,19 +139,19 @@ class IntervalJoin(ClosingJoin):
                 (results if is_result else others).append(
                     zip(moments, alone(lonely, side) if is_result else lonely.unmatched(side), strict=True)
                 )
-        return Decided(chained(results), chained(others))
+        return Decided(chain.from_iterable(results), chain.from_iterable(others))
 
-    def _kept_pairs(self, left: Batch, right: Batch, partners: Partners, closing: Any) -> Iterator[Stamped]:
+    def _kept_pairs(self, left: Batch, right: Batch, partners: Partners, closing: Any) -> Iterable[Stamped]:
         order, low, high = partners
         if self.keep is Keep.ALL:
-            return _pairs(left, right, partners)
+            return chain.from_iterable(_pairs(left, right, partners))
         chosen = np.flatnonzero(closing & (low < high))
         kept = order[low[chosen] if self.keep is Keep.FIRST else high[chosen] - 1]
         moments = self.moments(LEFT, left.times[chosen])
         return zip(moments, joined_rows(left, right, chosen, kept), strict=True)
 
 
-def _pairs(left: Batch, right: Batch, partners: Partners) -> Iterator[Stamped]:
+def _pairs(left: Batch, right: Batch, partners: Partners) -> Iterator[Iterable[Stamped]]:
     """All pairs, stamped with the later of the two times; made a block at a time."""
     order, low, high = partners
     counts = high - low
@@ -163,7 +165,7 @@ def _pairs(left: Batch, right: Batch, partners: Partners) -> Iterator[Stamped]:
         starts = np.repeat(low[first:last] - (ends[first:last] - some - done), some)
         rights = order[starts + np.arange(len(lefts))]
         times = np.maximum(left.times[lefts], right.times[rights]).tolist()
-        yield from zip(times, joined_rows(left, right, lefts, rights), strict=True)
+        yield zip(times, joined_rows(left, right, lefts, rights), strict=True)
         first = last
 
 
@@ -175,7 +177,7 @@ def joined_rows(left: Batch, right: Batch, lefts: Numbers, rights: Numbers) -> I
     used, right_places = np.unique(rights, return_inverse=True)
     others = right.take(used).rows()
     columns = (map(keys.__getitem__, at), map(rows.__getitem__, at), map(others.__getitem__, right_places.tolist()))
-    return map(JoinedRow._make, zip(*columns, strict=True))
+    return map(partial(tuple.__new__, JoinedRow), zip(*columns, strict=True))
 
 
 def alone(batch: Batch, side: int) -> Iterator[JoinedRow]:

@@ -9,6 +9,7 @@ were spread over chunks and packs.
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import repeat
 from operator import itemgetter
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -70,10 +71,12 @@ class Batch(NamedTuple):
     def unmatched(self, side: int) -> list[UnmatchedRow]:
         """The rows as elements for those without a partner."""
         name = SIDES[side]
-        return [
-            UnmatchedRow(name, row.topic, row.partition, row.offset, key, row.time, row.value)
-            for key, row in zip(self.plain_keys(), self.rows(), strict=True)
-        ]
+        sources = _pick(self.sources, self.source_ids)
+        columns = (
+            *(repeat(name, len(sources)), map(itemgetter(0), sources), map(itemgetter(1), sources)),
+            *(self.offsets.tolist(), self.plain_keys(), self.times.tolist(), self.values),
+        )
+        return list(map(partial(tuple.__new__, UnmatchedRow), zip(*columns, strict=True)))
 
 
 def _pick(values: Sequence[Any], chosen: Numbers) -> list[Any]:
@@ -83,7 +86,10 @@ def _pick(values: Sequence[Any], chosen: Numbers) -> list[Any]:
 def pack_batch(side: int, batch: Batch) -> bytes:
     """The rows of one side as bytes; keys and sources that no row has are left out."""
     used, key_ids = np.unique(batch.key_ids, return_inverse=True)
-    known, source_ids = np.unique(batch.source_ids, return_inverse=True)
+    if len(batch.sources) == 1:
+        known, source_ids = np.zeros(1, np.int64), batch.source_ids
+    else:
+        known, source_ids = np.unique(batch.source_ids, return_inverse=True)
     return b"".join(
         (
             _HEAD.pack(side, len(batch.times)),

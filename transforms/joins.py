@@ -62,7 +62,7 @@ __all__ = [
 
 MAX_PENDING = 200_000  # rows that a bundle holds before it hands over packs: bounds memory, changes no result
 MAX_PACKS = 64  # in a bag of state before they are made one
-BUCKETS = 64
+BUCKETS = 32
 STEP_MS = 1000
 
 
@@ -260,7 +260,7 @@ class _JoinWhole(DoFn):
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
         left, right = unpack_batches(element[1])
-        yield from _emitted(*self._join.whole(left, right))
+        return _emitted(*self._join.whole(left, right))
 
 
 class _JoinInState(DoFn):

@@ -5,15 +5,15 @@ ends the key. Versions stand in the order of (time, topic, partition, offset); o
 order is what stood.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
-from transforms.closing_join import ClosingJoin, Decided, Stamped, Step, chained
+from transforms.closing_join import ClosingJoin, Decided, Stamped, Step
 from transforms.interval_join import alone, joined_rows, ranks_among
 from transforms.join_batches import Batch, Numbers
 from transforms.join_rows import LEFT, RIGHT, SIDES, JoinedRow, JoinMode, Keep, SideRow, UnmatchedRow
@@ -66,13 +66,13 @@ class AsOfJoin(_ByClock):
             hit = np.zeros(len(left.times), bool)
         matched, lonely = np.flatnonzero(hit), left.take(np.flatnonzero(~hit))
         pairs = joined_rows(left, right, matched, versions[matched])
-        results = [zip(self.moments(LEFT, left.times[matched]), pairs, strict=True)]
-        others: list[Iterator[Stamped]] = []
+        results: list[Iterable[Stamped]] = [zip(self.moments(LEFT, left.times[matched]), pairs, strict=True)]
+        others: list[Iterable[Stamped]] = []
         if self.mode is JoinMode.LEFT:
             results.append(zip(self.moments(LEFT, lonely.times), alone(lonely, LEFT), strict=True))
         else:
             others.append(zip(self.moments(LEFT, lonely.times), lonely.unmatched(LEFT), strict=True))
-        return Decided(chained(results), chained(others))
+        return Decided(chain.from_iterable(results), chain.from_iterable(others))
 
     def close(self, left: Batch, right: Batch, since: int, until: int) -> Step:
         """Decides the left rows that close before `until`; of the versions before that, the newest of each key is still
@@ -115,7 +115,7 @@ class TableJoin(_ByClock):
             results += revisions
             if not self._shows(state):
                 others += (self._unmatched(key, side, row) for side, row in enumerate(state) if row is not None)
-        return Decided(iter(results), iter(others))
+        return Decided(results, others)
 
     def close(self, left: Batch, right: Batch, since: int, until: int) -> Step:
         """Applies the versions that close from `since` up to before `until`, on top of those before. Nothing is
@@ -124,7 +124,7 @@ class TableJoin(_ByClock):
         results: list[Stamped] = []
         for key, versions in _by_key(closed[LEFT], closed[RIGHT]):
             results += self._revisions(key, versions, since)[0]
-        return Step(Decided(iter(results), iter(())), self._needed(left, until), self._needed(right, until))
+        return Step(Decided(results, ()), self._needed(left, until), self._needed(right, until))
 
     def _needed(self, batch: Batch, until: int) -> Batch:
         """What is open, and what later versions build on."""

@@ -52,7 +52,7 @@ def test_a_missing_record_stops_the_reader_and_marks_nothing():
     one = OriginFilter("payments.journal", 3)
     log = records([origins[0], origins[2]])
     assert one.is_new(log[0])
-    with pytest.raises(MissingRecord, match="payments.journal/3/1: stage/topic/0 wrote .* but it never arrived"):
+    with pytest.raises(MissingRecord, match=r"payments\.journal/3/1: stage/topic/0 wrote .* but it never arrived"):
         one.is_new(log[1])
     assert one.is_new(records(origins)[1])
     assert one.is_new(log[1])
