@@ -56,8 +56,11 @@ def _schema(kind: Any, records: dict[str, type]) -> Any:
     if not (isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")):
         raise TypeError(f"no Avro type for {kind}")
     name = kind.__name__
-    if records.setdefault(name, kind) is not kind:
-        raise TypeError(f"two types have the name {name}")
+    if name in records:
+        if records[name] is not kind:
+            raise TypeError(f"two types have the name {name}")
+        return name
+    records[name] = kind
     hints = get_type_hints(kind)
     fields = [{"name": field, "type": _schema(hints[field], records)} for field in kind._fields]
     return {"type": "record", "name": name, "fields": fields}

@@ -1,0 +1,200 @@
+"""The card example: a balance per card after each deposit, by Fold and by idiomatic Beam, over the same file in the same run.
+
+Both read the topic from disk (Avro containers of log records), decode each deposit, keep a balance per card, and encode a new balance
+for each deposit. Ours is `Fold`. Theirs is ReadFromAvro, fastavro, and a DoFn with a value state per key. Both run on Beam's FnApiRunner in
+this process, the start of the pipeline included, and give the same balances for every card, in order. `python -m bench.card` prints the rows.
+"""
+
+import argparse
+import gc
+import io
+import json
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import fastavro
+from apache_beam.coders import VarIntCoder
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
+
+from transforms.chunks import Chunk, unpack_chunk
+from transforms.event_types import EventTypes, codec_of, pack_events
+from transforms.fold import Context, Processor, Topic
+from transforms.fold_bounded import Engine, Fold
+from transforms.loop import Stage
+from transforms.topic_files import ReadTopic, write_topics
+
+CARDS = 1000
+START = 1_760_000_000_000
+
+
+class Deposit(NamedTuple):
+    card: str
+    amount: int
+
+
+class CardBalance(NamedTuple):
+    card: str
+    balance: int
+
+
+EVENTS = EventTypes({100: Deposit, 101: CardBalance})
+DEPOSITS, BALANCES = Topic("cards.deposits"), Topic("cards.balances")
+SCHEMAS = {kind: codec_of(kind).schema for kind in (Deposit, CardBalance)}
+
+
+class CardProcessor(Processor):
+    """The example of the README."""
+
+    stage, reads, entity_codec = "cards", (Deposit,), codec_of(int)
+
+    def key(self, event: Deposit) -> str:
+        return event.card
+
+    def on_event(self, key: str, entity: int | None, event: Deposit, context: Context) -> int:
+        balance = (entity or 0) + event.amount
+        context.emit(BALANCES, key, CardBalance(key, balance))
+        return balance
+
+
+def make_engine() -> Engine:
+    return Engine(Stage(CardProcessor(), DEPOSITS), EVENTS)
+
+
+def write_deposits(directory: Path, records: int) -> None:
+    """The topic on disk; the same bytes for the same number."""
+    rng = random.Random(4)
+    cards = [f"card-{rng.randrange(CARDS):06d}" for _ in range(records)]
+    events = ((START + i, card, Deposit(card, rng.randrange(1, 100_000))) for i, card in enumerate(cards))
+    chunks = sorted(pack_events(DEPOSITS, EVENTS, events))
+    write_topics(directory, {DEPOSITS.name: DEPOSITS.partitions}, chunks)
+
+
+def _pipeline() -> beam.Pipeline:
+    return beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
+
+
+def run_ours(directory: Path, results: Path | None = None) -> None:
+    with _pipeline() as p:
+        folded = p | ReadTopic(directory, DEPOSITS.name) | Fold(make_engine)
+        if results is not None:
+            lines = folded.outputs | beam.FlatMap(_balances).with_output_types(str)
+            _ = lines | beam.io.WriteToText(str(results), num_shards=1, shard_name_template="")
+
+
+def _balances(chunk: Chunk) -> Iterator[str]:
+    for record in unpack_chunk(chunk):
+        yield _line(record.value or b"")
+
+
+class DecodeDeposit(beam.DoFn):
+    """A log record as ReadFromAvro gives it → (card, amount)."""
+
+    def setup(self) -> None:
+        self._schema = fastavro.parse_schema(SCHEMAS[Deposit])
+
+    def process(self, element: dict[str, Any]) -> Iterator[tuple[str, int]]:
+        deposit = fastavro.schemaless_reader(io.BytesIO(element["value"][5:]), self._schema, None)
+        yield deposit["card"], deposit["amount"]
+
+
+class AddUp(beam.DoFn):
+    """(card, amount) → the framed CardBalance after it."""
+
+    BALANCE = ReadModifyWriteStateSpec("balance", VarIntCoder())
+
+    def setup(self) -> None:
+        self._schema = fastavro.parse_schema(SCHEMAS[CardBalance])
+        self._frame = EVENTS.frame(CardBalance)
+
+    def process(self, element: tuple[str, int], state: Any = beam.DoFn.StateParam(BALANCE)) -> Iterator[bytes]:
+        card, amount = element
+        balance = (state.read() or 0) + amount
+        state.write(balance)
+        value = io.BytesIO()
+        fastavro.schemaless_writer(value, self._schema, {"card": card, "balance": balance})
+        yield self._frame + value.getvalue()
+
+
+def run_idiomatic(directory: Path, results: Path | None = None) -> None:
+    with _pipeline() as p:
+        balances = (
+            p
+            | beam.io.ReadFromAvro(str(directory / DEPOSITS.name / "*.avro"))
+            | beam.ParDo(DecodeDeposit()).with_output_types(tuple[str, int])
+            | beam.ParDo(AddUp()).with_output_types(bytes)
+        )
+        if results is not None:
+            lines = balances | beam.Map(_line).with_output_types(str)
+            _ = lines | beam.io.WriteToText(str(results), num_shards=1, shard_name_template="")
+
+
+def _line(value: bytes) -> str:
+    return json.dumps(EVENTS.decode(value))
+
+
+def check_same(directory: Path) -> int:
+    """Runs both once and compares all balances of all cards; returns how many there are."""
+    found = []
+    for run in (run_ours, run_idiomatic):
+        path = directory / f"{run.__name__}.jsonl"
+        run(directory, path)
+        found.append(sorted(path.read_text().splitlines()))
+    if found[0] != found[1]:
+        raise AssertionError(f"balances differ: {len(found[0])} and {len(found[1])} of them")
+    return len(found[0])
+
+
+def seconds(run: Callable[[Path], None], directory: Path) -> float:
+    gc.collect()
+    start = time.perf_counter()
+    run(directory)
+    return time.perf_counter() - start
+
+
+def measure(repeats: int = 5, records: int = 200_000) -> list[dict[str, Any]]:
+    """The row of this benchmark: medians of `repeats` runs, in turns, in µs per record."""
+    if repeats < 1 or records < 1:
+        raise ValueError(f"repeats and records must be at least 1, got {repeats} and {records}")
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        write_deposits(directory, records)
+        check_same(directory)
+        ours, theirs = [], []
+        for _ in range(repeats):
+            ours.append(seconds(run_ours, directory))
+            theirs.append(seconds(run_idiomatic, directory))
+    value, baseline = (statistics.median(times) / records * 1e6 for times in (ours, theirs))
+    return [
+        {
+            "name": "T4 card example, bounded, DirectRunner",
+            "unit": "µs/record",
+            "value": round(value, 2),
+            "baseline": round(baseline, 2),
+            "ratio": round(baseline / value, 1),
+            "floor": 10,
+            "aim": 15,
+            "floor_is": "ratio",
+        }
+    ]
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--records", type=int, default=200_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    args = parser.parse_args(argv)
+    json.dump(measure(args.repeats, args.records), sys.stdout, indent=1, ensure_ascii=False)
+    print()
+
+
+if __name__ == "__main__":
+    main()
