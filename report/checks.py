@@ -1,10 +1,11 @@
-"""The invariants that the views themselves can show, computed from two sides wherever there are two, and what to do when one fails."""
+"""The invariants that the views can show, computed from two sides wherever there are two, and what to do when one fails."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from payments.view_tables import BOOK_EQUATIONS
 from report.data import read_books
-from report.texts import count
+from report.texts import count, named
 from report.views import Connection
 
 
@@ -22,6 +23,24 @@ def read_checks(db: Connection) -> list[Check]:
     books = read_books(db)
     equations = [_equation(i, books) for i in range(len(BOOK_EQUATIONS))]
     return [*equations, *(_none_wrong(db, *check) for check in _COUNTED), _confirmations(db)]
+
+
+def logs_check(violations: Sequence[str]) -> Check:
+    """What the checkers of the logs have found, as a check."""
+    number = len(violations)
+    evidence = "no violation in the recorded topics"
+    if number:
+        first = "; ".join(map(named, violations[:SHOWN_VIOLATIONS]))
+        more = f"; and {count(number - SHOWN_VIOLATIONS)} more" if number > SHOWN_VIOLATIONS else ""
+        evidence = f"{count(number)} wrong: {first}{more}"
+    return Check("The checkers of the logs find nothing", not number, evidence, _LOGS)
+
+
+SHOWN_VIOLATIONS = 5
+_LOGS = (
+    "Each line names its place, a topic, partition and offset or an account. payments_verify repeats the check over the folder of the run; "
+    "the invariants are explained in `docs/testing.md`."
+)
 
 
 def _equation(number: int, books: dict[str, int]) -> Check:

@@ -5,13 +5,14 @@ import hashlib
 import json
 import re
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from report import charts, sections, specs, summary, texts
-from report.checks import Check, read_checks
+from report.checks import Check, logs_check, read_checks
 from report.data import read_figures
 from report.facts import RunFacts
 from report.figures import Figures
@@ -35,15 +36,20 @@ _SECTIONS = (
 )
 
 
-def write_report(database: str | Path, output: str | Path, facts: RunFacts) -> list[Check]:
-    """Writes the page of a views database to `output`; gives the checks, so that the caller can fail when one does.
+def write_report(
+    database: str | Path, output: str | Path, facts: RunFacts, violations: Sequence[str] | None = None
+) -> list[Check]:
+    """Writes the page of a views database to `output`; gives the checks of the views, so that the caller can fail when one does.
 
-    The same database and facts give the same bytes. Raises `report.views.NoViews` for a file that is no such database.
+    violations: what checkers of the logs have found, a line each (none: they found nothing; None: they were not asked); the page
+    has them as one more check. The same database, facts and violations give the same bytes.
+    Raises `report.views.NoViews` for a file that is no such database.
     """
     vega = _in_background(vega_script)
     with open_views(Path(database)) as db:
         figures, checks = read_figures(db), read_checks(db)
-    Path(output).write_bytes(render(figures, checks, facts, vega.result()).encode())
+    shown = checks if violations is None else [*checks, logs_check(violations)]
+    Path(output).write_bytes(render(figures, shown, facts, vega.result()).encode())
     return checks
 
 

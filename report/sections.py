@@ -154,9 +154,7 @@ def checks_section(checks: list[Check]) -> Html:
         "one is broken, and payments_replay folds payments.inflight anew and names the first record that differs. Then, by check:"
     )
     guide = tag("details", tag("summary", "What to do when a check fails"), tag("p", first, class_="advice"), help_)
-    return section(
-        "checks", "Checks", table(f"{len(checks)} invariants, from the views", heads, rows, "cards invariants"), guide
-    )
+    return section("checks", "Checks", table(f"{len(checks)} invariants", heads, rows, "cards invariants"), guide)
 
 
 def _advice(check: Check) -> Html:

@@ -149,6 +149,24 @@ def test_a_failed_check_stands_at_the_top(tmp_path: Path) -> None:
     assert "<code>trial_balance</code>" in page
 
 
+def test_what_checkers_of_the_logs_found_is_one_more_check(tmp_path: Path) -> None:
+    path = small_bank().write(tmp_path / "views.sqlite")
+    found = [f"payments.journal/3/{i}: <b> card {CARD}" for i in range(7)]
+    for violations, said in (
+        ([], "All 8 checks hold."),
+        (found[:1], "1 wrong: payments.journal/3/0: <b> card ************1111 "),
+        (found[:5], "5 wrong: "),
+        (found, "payments.journal/3/4: <b> card ************1111; and 2 more"),
+    ):
+        checks = write_report(path, tmp_path / "report.html", FACTS, violations)
+        assert len(checks) == 7
+        assert all(check.holds for check in checks)
+        text = words((tmp_path / "report.html").read_text(encoding="utf-8"))
+        assert said in text
+        assert ("1 of 8 checks fails." in text) == bool(violations)
+        assert ("more" in text[: text.index("Incoming records")]) == (len(violations) > 5)
+
+
 def test_no_payment_at_all(tmp_path: Path) -> None:
     page = page_of(Ledger(), tmp_path)
     text = words(page)
