@@ -40,7 +40,6 @@ from apache_beam.transforms.window import (
     GlobalWindow,
     GlobalWindows,
     Sessions,
-    TimestampedValue,
     WindowFn,
 )
 from apache_beam.typehints import with_input_types, with_output_types
@@ -333,12 +332,12 @@ class _MergeBatches(DoFn):
     def __init__(self, window: Window, aggregate: Aggregate) -> None:
         self._window, self._aggregate = window, aggregate
 
-    def process(self, element: tuple[bytes, Iterable[bytes]]) -> Iterator[TimestampedValue]:
-        key, aggregate = decode_plain(element[0]), self._aggregate
+    def process(self, element: tuple[bytes, Iterable[bytes]]) -> Iterator[WindowedValue]:
+        key, aggregate, everywhere = decode_plain(element[0]), self._aggregate, (GlobalWindow(),)
         partials = chain.from_iterable(unpack_partials(aggregate, batch) for batch in element[1])
         for start, end, accumulator in merge_partials(self._window, aggregate, partials):
             row = WindowRow(key, start, end, aggregate.result(accumulator), "ON_TIME", 0)
-            yield TimestampedValue(row, _last_moment(end))
+            yield WindowedValue(row, _last_moment(end), everywhere)
 
 
 @with_input_types(bytes)
