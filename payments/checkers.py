@@ -166,15 +166,16 @@ def check_transit(logs: Logs) -> list[str]:
 def check_once(logs: Logs, memory_ms: int = DAY_MS + CLOCK_TOLERANCE_MS) -> list[str]:
     """At most one effect per origin, and per idempotency key as often as admission has admitted it, which is once in `memory_ms`."""
     found = []
-    places: dict[tuple[Source, int, int], str] = {}
+    places: dict[Source, dict[tuple[int, int], tuple[str, int, int]]] = defaultdict(dict)
     for topic in sorted(logs):
-        for partition, items in _partitions(logs, topic):
-            for record, _ in items if topic != topics.INCOMING.name else ():
+        for partition, items in _partitions(logs, topic) if topic != topics.INCOMING.name else ():
+            for record, _ in items:
                 if record.origin is not None:
-                    place, identity = f"{topic}/{partition}/{record.offset}", record.origin[:3]
-                    if identity in places:
-                        found.append(f"{place}: the same origin as {places[identity]}")
-                    places[identity] = place
+                    source, offset, index, _ = record.origin
+                    place = topic, partition, record.offset
+                    first = places[source].setdefault((offset, index), place)
+                    if first is not place:
+                        found.append(f"{_slashed(place)}: the same origin as {_slashed(first)}")
     admitted: dict[str, list[int]] = defaultdict(list)
     for where, _, status in _events(logs, topics.STATUS.name, PaymentStatus):
         if status.stage == Admission.stage and not status.attempt:
@@ -191,6 +192,10 @@ def check_once(logs: Logs, memory_ms: int = DAY_MS + CLOCK_TOLERANCE_MS) -> list
     return found
 
 
+def _slashed(parts: Iterable[Any]) -> str:
+    return "/".join(map(str, parts))
+
+
 # --- 3: counts ---
 
 
@@ -202,7 +207,7 @@ def check_counts(shards: Iterable[Shard], logs: Logs | None = None) -> list[str]
             buried[letter.stage, letter.topic, letter.partition] += 1
     found = []
     for shard in shards:
-        counts, where = shard.counts.as_dict(), "/".join(map(str, shard.source))
+        counts, where = shard.counts.as_dict(), _slashed(shard.source)
         if sum(counts.values()) != shard.offset:
             found.append(f"{where}: {counts} do not add up to {shard.offset} records")
         if logs is not None and counts["dead_lettered"] != buried[shard.source]:
@@ -311,7 +316,7 @@ def check_gapless(logs: Logs) -> list[str]:
                 source, offset, index, prev = record.origin
                 if (None if prev is None else tuple(prev)) != last.get(source):
                     found.append(
-                        f"{topic}/{partition}/{record.offset}: follows {_dotted(prev)} of {'/'.join(map(str, source))}, "
+                        f"{topic}/{partition}/{record.offset}: follows {_dotted(prev)} of {_slashed(source)}, "
                         f"but {_dotted(last.get(source))} is before it"
                     )
                 last[source] = offset, index
@@ -330,7 +335,7 @@ def compare_logs(live: Logs, replayed: Logs, stage: str) -> list[str]:
     one, other, found = _written(live, stage), _written(replayed, stage), []
     for place in sorted(set(one) | set(other)):
         a, b = one.get(place, []), other.get(place, [])
-        where = f"{place[0]}/{place[1]} from {'/'.join(map(str, place[2]))}"
+        where = f"{place[0]}/{place[1]} from {_slashed(place[2])}"
         different = next((n for n, pair in enumerate(zip(a, b, strict=False)) if pair[0] != pair[1]), None)
         if different is not None:
             found.append(f"{where}: record {different} differs")
@@ -354,7 +359,7 @@ _STATE = ("source", "offset", "clock", "version", "deadlines", "marks", "prevs",
 
 def compare_shards(live: Shard, replayed: Shard) -> list[str]:
     """Two shards that folded the same log are the same, to the order of their entities."""
-    where = "/".join(map(str, live.source))
+    where = _slashed(live.source)
     found = [f"{where}: {name} differs" for name in _STATE if getattr(live, name) != getattr(replayed, name)]
     if list(live.entities) != list(replayed.entities):
         found.append(f"{where}: the order of the entities differs")
