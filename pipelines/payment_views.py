@@ -10,12 +10,12 @@ import apache_beam as beam
 
 from payments.view_tables import DERIVED, TABLES
 from payments.views import VIEWS
-from pipelines.common import JobOptions, main, parse_options
+from pipelines.common import JobOptions, UsageError, main, parse_options
 from pipelines.engine import run_job
 from pipelines.files import check_output_dir, check_topics
 from pipelines.registry import REGISTRY
 from transforms.partition_views import ViewPartitions
-from transforms.sql_views import UpsertRows
+from transforms.sql_views import ENDINGS, UpsertRows
 from transforms.topic_files import ReadTopic
 
 
@@ -44,6 +44,8 @@ def build_pipeline(p: beam.Pipeline, topics: str | Path, database: str | Path) -
 def run(argv: list[str]) -> None:
     options = parse_options(argv, ViewsOptions)
     check_topics(options.input, [topic for view in VIEWS for topic in view.topics])
+    if not options.output.endswith(ENDINGS):
+        raise UsageError(f"the name must end with one of {', '.join(ENDINGS)}", f"--output {options.output}")
     check_output_dir(Path(options.output).parent)
     run_job(options, lambda p: build_pipeline(p, options.input, options.output))
 

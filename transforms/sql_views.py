@@ -17,6 +17,7 @@ from transforms.whole_files import temporary_path
 
 __all__ = ["RowBatch", "SqlViewError", "UpsertRows", "pack_rows", "unpack_rows", "upsert_rows"]
 
+ENDINGS = (".duckdb", ".sqlite", ".db")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -238,7 +239,7 @@ def _database(path: str | Path) -> Any:
         return _Sqlite
     if ending == ".duckdb":
         return _DuckDb
-    raise ValueError(f"a database ends in .sqlite, .db or .duckdb, got {str(path)!r}")
+    raise ValueError(f"a database ends in one of {', '.join(ENDINGS)}, got {str(path)!r}")
 
 
 def _create(table: Table, end: str) -> str:
