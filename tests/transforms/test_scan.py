@@ -220,14 +220,28 @@ def test_fields_that_are_not_read_are_checked_too(of_field: Any, raw: bytes) -> 
     assert compiled.read(records([FRAME + raw + b"\x02"] * MIN_RECORDS, [None], [()]), MIN_RECORDS) is None
 
 
-def test_a_length_that_lies_hides_no_record() -> None:
-    """Each value claims to be as long as itself and the record behind it: all frames are there, in one value of two records."""
+@pytest.mark.parametrize("lie", [2, -2])
+def test_a_length_that_lies_is_found(lie: int) -> None:
+    schema = schema_of("long")
+    raw = bytearray(records([encode(schema, {"f0": i}) for i in range(MIN_RECORDS)], [None], [()]))
+    compiled = compile_scan(NUMBER, schema, ["f0"])
+    assert compiled is not None
+    assert compiled.read(bytes(raw), MIN_RECORDS) is not None
+    raw[raw.index(FRAME) - 1] += lie
+    assert strict(schema, ["f0"], bytes(raw), MIN_RECORDS) is None
+    assert compiled.read(bytes(raw), MIN_RECORDS) is None
+
+
+def test_a_value_hides_no_record() -> None:
+    """All frames are there, but half of them in values that hold themselves and the record behind."""
     schema = schema_of("bytes")
     inner = records([encode(schema, {"f0": b"ab"})], [None], [()])
     liar = FRAME + bytes([2 * (len(inner) + 2)]) + b"ab" + inner
     raw = records([liar] * (MIN_RECORDS // 2), [None], [()])
     assert raw.count(FRAME) == MIN_RECORDS
-    assert compile_scan(NUMBER, schema, ["f0"]).read(raw, MIN_RECORDS) is None
+    compiled = compile_scan(NUMBER, schema, ["f0"])
+    assert compiled is not None
+    assert compiled.read(raw, MIN_RECORDS) is None
 
 
 def test_frames_inside_values_are_told_from_frames() -> None:
