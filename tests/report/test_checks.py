@@ -43,12 +43,17 @@ CONFIRMED = "Each payment that moved money has one confirmation"
         ("UPDATE contra SET balance = balance + 1 WHERE side = 'transit'", {TRIAL}),
         ("UPDATE journal SET balance = balance + 1 WHERE account_id = 'bob' AND version = 3", {JOURNAL}),
         ("DELETE FROM journal WHERE account_id = 'bob' AND version = 3", {JOURNAL}),
+        ("UPDATE journal SET version = version + 100 WHERE account_id = 'bob' AND version > 10", {JOURNAL}),
         ("UPDATE journal SET amount = 0 WHERE account_id = 'bob' AND version = 3", {JOURNAL}),
         ("UPDATE journal SET balance = NULL WHERE account_id = 'bob' AND version = 3", {JOURNAL}),
         ("UPDATE accounts SET balance = balance + 1 WHERE account_id = 'bob'", {PUBLISHED}),
         ("UPDATE accounts SET posted = posted - 1 WHERE account_id = 'bob'", {PUBLISHED}),
         ("UPDATE journal SET available = -1 WHERE leg = 'HOLD'", {LIMIT}),
         ("UPDATE journal SET available = -1 WHERE leg = 'CREDIT'", set()),  # a limit that was lowered
+        (
+            "UPDATE payments SET status = 'ACCC' WHERE kind = 'HOLD'",
+            set(),
+        ),  # captured: the CAPTURE is confirmed, not the hold
         ("DELETE FROM confirmed WHERE payment_id = 'pay-000005'", {CONFIRMED}),
     ],
 )

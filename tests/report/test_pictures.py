@@ -102,16 +102,26 @@ def test_the_theme_may_change_while_it_is_open(browser: Browser, page: Path) -> 
     assert browser.evaluate(fill) == browser.evaluate("shown('blue')")
 
 
+def pick(browser: Browser, currency: str) -> None:
+    browser.evaluate(
+        "(() => { const picker = document.getElementById('currency');"
+        f" picker.value = '{currency}'; picker.dispatchEvent(new Event('change')); }})()"
+    )
+
+
 def test_another_currency_is_drawn_when_it_is_picked(browser: Browser, page: Path) -> None:
     browser.open(page, 800)
-    pick = (
-        "const at = document.getElementById('currency'); at.value = 'JPY'; at.dispatchEvent(new Event('change')); null"
-    )
-    browser.evaluate(f"(() => {{ {pick.removesuffix(' null')} }})()")
+    pick(browser, "JPY")
     assert [shape["id"] for shape in browser.evaluate(SHAPES)] == ["money-1", "counts-1", "balances-1", "latency-0"]
     assert all(shape["marks"] for shape in browser.evaluate(SHAPES)[:2])
     shown = "[...document.querySelectorAll('.panel')].filter(p => p.offsetHeight).map(p => p.dataset.currency).join()"
     assert browser.evaluate(shown) == "JPY"
+    browser.resize(500)  # while the first one is hidden
+    browser.settle()
+    pick(browser, "EUR")
+    browser.settle()
+    for shape in browser.evaluate(SHAPES):
+        assert 0.8 * shape["room"] < shape["width"] <= shape["room"] + 1, shape
 
 
 def test_pictures_follow_the_width_of_the_window(browser: Browser, page: Path) -> None:

@@ -108,6 +108,11 @@ def test_no_run_of_digits_leaves_the_bytes(data: bytes) -> None:
     assert b"*" in texts.masked(data)
 
 
+def test_four_digits_are_left() -> None:
+    assert texts.masked(b"no 4000056655665556.") == b"no ************5556."
+    assert texts.masked(b"no 4000-0566-5566-5556.") == b"no ****-****-****-5556."
+
+
 def test_short_runs_of_digits_stay() -> None:
     assert texts.masked(b"account 409000611074, at 2026-01-01") == b"account 409000611074, at 2026-01-01"
 
