@@ -737,6 +737,12 @@ def test_a_contra_account_cannot_leave_its_counter():
     assert (unwind.leg, unwind.reason) == ("UNWIND", "AM02")
 
 
+def test_the_largest_posting_that_a_contra_account_takes():
+    bench = accounts(a=0)
+    bench.feed(limited("a", MAX_COUNTER))
+    assert said(bench.feed(leg("p", minor=MAX_COUNTER))) == [("ACSP", None, None)]
+
+
 def test_unwinds_have_room_above_the_counters():
     bench = accounts(a=1)
     account = bench.account()

@@ -80,6 +80,16 @@ def test_an_id_is_told_from_one_with_the_same_first_half():
     assert memory.recall("p", b"body", 8, 0) == (7, True)
 
 
+def test_a_bucket_from_a_snapshot_has_the_index_that_it_would_have_grown():
+    grown = _Bucket(bytearray())
+    for n in range(70):
+        hashed = random.Random(n).getrandbits(64)
+        grown.add(hashed.to_bytes(8, "little") + bytes(24), hashed)
+        again = _Bucket(bytearray(grown.entries))
+        assert len(again.index) == len(grown.index)
+        assert again.mask == grown.mask
+
+
 def test_an_index_is_at_most_half_full_and_its_size_a_power_of_two():
     bucket = _Bucket(bytearray())
     for n in range(1, 3000):

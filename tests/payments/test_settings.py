@@ -100,6 +100,7 @@ def test_what_cannot_be_applied_is_a_dead_letter(event, code):
     [
         opened("b", overdraft=MAX_COUNTER, daily=MAX_COUNTER),
         opened("b")._replace(admin_id="x" * 128),
+        opened("b")._replace(admin_id="x"),
         opened("b", daily=0),
     ],
 )
