@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.aggregates import Aggregate, Count, Distinct, Max, Mean, Min, Quantiles, Several, Sum, TopN
@@ -34,6 +34,7 @@ def result(aggregate: Aggregate, values: Any) -> Any:
 
 
 @names
+@settings(max_examples=25)
 @given(data=st.data())
 def test_any_split_in_any_order_gives_the_same_bytes(aggregate: Aggregate, data: st.DataObject) -> None:
     values = data.draw(st.lists(INTEGERS, max_size=20))
@@ -49,6 +50,7 @@ def test_any_split_in_any_order_gives_the_same_bytes(aggregate: Aggregate, data:
 
 
 @names
+@settings(max_examples=25)
 @given(values=st.lists(INTEGERS, max_size=10))
 def test_accumulators_come_back_from_their_bytes(aggregate: Aggregate, values: list[int]) -> None:
     accumulator = aggregate.lift(values)
@@ -63,6 +65,7 @@ def test_merging_nothing_is_the_identity(aggregate: Aggregate) -> None:
 
 
 @names
+@settings(max_examples=25)
 @given(data=st.data())
 def test_runs_of_a_column_are_lifted_as_lists_are(aggregate: Aggregate, data: st.DataObject) -> None:
     values = data.draw(st.lists(LONGS, min_size=1, max_size=20))

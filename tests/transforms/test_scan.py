@@ -113,7 +113,7 @@ def chunks(draw: st.DrawFn) -> tuple[dict[str, Any], list[str], bytes]:
 
 
 @given(chunks())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_what_is_scanned_is_what_the_strict_decoder_reads(chunk: tuple[dict[str, Any], list[str], bytes]) -> None:
     schema, fields, raw = chunk
     found = compile_scan(NUMBER, schema, fields).read(raw, MIN_RECORDS)
@@ -122,7 +122,7 @@ def test_what_is_scanned_is_what_the_strict_decoder_reads(chunk: tuple[dict[str,
 
 
 @given(chunks(), st.data())
-@settings(max_examples=120)
+@settings(max_examples=80)
 def test_a_damaged_chunk_is_not_scanned_or_as_the_strict_decoder_reads_it(
     chunk: tuple[dict[str, Any], list[str], bytes], data: st.DataObject
 ) -> None:
