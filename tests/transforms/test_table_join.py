@@ -169,3 +169,10 @@ def test_a_version_of_the_same_time_stands_and_of_two_the_later_record():
 def test_refuses_bad_arguments_by_name(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_state_holds_nothing_of_a_key_that_was_deleted():
+    changes = chunks_of("r", [Event("a", 1, "v", 1), Event("a", 0, None, 2), Event("b", 3, "w", 90)], 1)
+    for join in (AsOfJoin(JoinMode.INNER, 0, 10), TableJoin(JoinMode.OUTER, 0, 10, Keep.LAST)):
+        state = live(join, ([], changes), [], TOMBSTONES)
+        assert unpack_batches(state.right)[1].plain_keys() == ["b"]
