@@ -201,7 +201,8 @@ class _Encoder(_Writer):
             ["if"] + ["elif"] * len(kinds), sorted(range(len(kinds)), key=kinds.__getitem__), strict=False
         ):
             with self.block(f"{word} {v} is None:" if kinds[n] == "None" else f"{word} {v}.__class__ is {kinds[n]}:"):
-                self.line(f"{r} = {_added([repr(bytes((2 * n,))), *self.parts(of.branches[n], v)])}")
+                parts = [] if kinds[n] == "None" else self.parts(of.branches[n], v)
+                self.line(f"{r} = {_added([repr(bytes((2 * n,))), *parts])}")
         self.line(f"else: raise TypeError('the union takes no ' + type({v}).__name__)")
         return r
 

@@ -8,7 +8,7 @@ import apache_beam as beam
 from schemas.rails import Record
 from transforms.chunks import Chunk, unpack_chunk
 from transforms.fold import Topic
-from transforms.fold_bounded import shard_summary
+from transforms.fold_bounded import collect_rarely, shard_summary
 from transforms.loop import Loop
 from transforms.progress import Progress
 from transforms.topic_files import PartitionWriter, partition_path
@@ -59,6 +59,7 @@ class _Run(beam.DoFn):
         records.sort(key=log_order)
         loop = self.make_loop(records[-1].at - records[0].at if records else 0)
         with ExitStack() as stack:
+            stack.enter_context(collect_rarely())
             writers = {
                 (topic.name, number): stack.enter_context(
                     PartitionWriter(partition_path(self.into, topic.name, number), topic.name, number, topic.partitions)

@@ -121,16 +121,14 @@ class Loop:
         """Appends all that is due up to `now`, ticks first where times are equal."""
         if self._next_tick is None:
             self._next_tick = now - now % self.tick_ms + self.tick_ms
-        pending = self._pending
+        pending, append = self._pending, self._append_outputs
         while True:
-            due = pending[0][0] if pending else now
-            if self._next_tick <= min(due, now):
-                self._tick(self._next_tick)
-                self._next_tick += self.tick_ms
-            elif pending and due <= now:
-                self._append_outputs(*pending.popleft())
-            else:
+            while pending and (due := pending[0][0]) <= now and due < self._next_tick:
+                append(due, pending.popleft()[1])
+            if self._next_tick > now:
                 return
+            self._tick(self._next_tick)
+            self._next_tick += self.tick_ms
 
     def _tick(self, at: int) -> None:
         tick = Tick(at)
