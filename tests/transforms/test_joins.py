@@ -1,5 +1,6 @@
 import random
 from collections import Counter
+from copy import deepcopy
 from itertools import product
 
 import apache_beam as beam
@@ -12,7 +13,7 @@ from apache_beam.transforms.window import FixedWindows, TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from tests.proto import assert_no_pickled_coders
-from tests.transforms.join_data import FOUND, ROWS, Event, Gather, chunks_of, live, packed
+from tests.transforms.join_data import END, FOUND, ROWS, Event, Gather, InState, chunks_of, live, packed
 from transforms import joins
 from transforms.chunks import Chunk, ChunkCoder
 from transforms.interval_join import IntervalJoin
@@ -274,12 +275,22 @@ def test_a_stream_gives_what_a_bounded_input_gives(make_pipeline, seed, transfor
 
 
 def test_a_bundle_that_is_tried_again_gives_the_same_and_nothing_twice():
-    """What a runner does: the state of a bundle that failed is thrown away with its outputs."""
+    """What a runner does: the state of a bundle that failed is thrown away with its outputs, the instance may live on."""
     join = IntervalJoin(JoinMode.OUTER, 0, 1, 5, 5, Keep.ALL)
     left = chunks_of("l", [Event("a", i, i, i) for i in range(12)], 3)
     right = chunks_of("r", [Event("a", i, i, i) for i in range(0, 24, 2)], 3)
-    once, again = (live(join, (left, right), [0, 1, 1]) for _ in range(2))
-    assert once.results == again.results
+    once, again = live(join, (left, right), [0, 1, 1]), InState(join)
+    for pack in [pack for side, chunks in ((0, left), (1, right)) for pack in packed(join, side, chunks)[0]]:
+        failed = deepcopy(again)
+        failed.step = again.step
+        failed.take(pack)
+        again.take(pack)
+    failed = deepcopy(again)
+    failed.step = again.step
+    failed.move(END)
+    again.move(END)
+    assert Counter(again.results) == Counter(once.results)
+    assert again.results
 
 
 # --- arguments, coders ---
