@@ -9,6 +9,7 @@ import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, pairwise
 from math import gcd
 from typing import Any, NamedTuple
@@ -302,7 +303,7 @@ def as_sliding(window: Fixed | Sliding) -> Sliding:
 
 def merge_partials(window: Window, aggregate: Aggregate, partials: Iterable[Partial]) -> Iterator[Partial]:
     """The partials of one key as one per window, in order of time."""
-    groups = (_sessions if isinstance(window, Session) else _windows(as_sliding(window)))(partials)
+    groups = (_sessions if isinstance(window, Session) else _windows(window))(partials)
     merge = aggregate.merge
     for start, end, some in groups:
         yield Partial(start, end, some[0] if len(some) == 1 else merge(some))
@@ -327,13 +328,16 @@ def _interval(partial: Partial) -> tuple[int, int]:
     return partial[:2]
 
 
-def _windows(window: Sliding) -> Callable[[Iterable[Partial]], Iterator[tuple[int, int, list[Any]]]]:
+@lru_cache(64)
+def _windows(of: Fixed | Sliding) -> Callable[[Iterable[Partial]], Iterator[tuple[int, int, list[Any]]]]:
+    window = as_sliding(of)
     size, is_window = window.size_ms, window.size_ms == window.slice_ms
+    ends = lru_cache(4096)(window.ends)  # the slices of one key are those of the next
 
     def windows(partials: Iterable[Partial]) -> Iterator[tuple[int, int, list[Any]]]:
         by_end: dict[int, list[Any]] = defaultdict(list)
         for start, end, accumulator in partials:
-            for window_end in (end,) if is_window or end - start == size else window.ends(start):
+            for window_end in (end,) if is_window or end - start == size else ends(start):
                 by_end[window_end].append(accumulator)
         for end in sorted(by_end):
             yield end - size, end, by_end[end]
