@@ -62,6 +62,11 @@ DEAD_LETTERS = Table(
     ),
     ("id",),
 )
+OVERDUE = Table(
+    "overdue",
+    columns("payment_id TEXT, since BIGINT, status TEXT, sla_ms BIGINT, at_ms BIGINT"),
+    ("payment_id", "since"),
+)
 STATUS_COUNTS = Table(
     "status_counts",
     columns(
@@ -81,7 +86,7 @@ FLOWS = Table(
     "position",
 )
 
-TABLES = (JOURNAL, ACCOUNTS, CONTRA, PAYMENTS, ATTEMPTS, CONFIRMED, DEAD_LETTERS, STATUS_COUNTS, INCOMING, FLOWS)
+TABLES = (JOURNAL, ACCOUNTS, CONTRA, PAYMENTS, ATTEMPTS, CONFIRMED, DEAD_LETTERS, OVERDUE, STATUS_COUNTS, INCOMING, FLOWS)
 
 FLOW_NAMES = ("admitted", "confirmed", "rejected", "departed", "arrived")
 MINUTE_MS, DAY_MS = 60_000, 86_400_000

@@ -19,6 +19,7 @@ from payments.view_tables import (
     INCOMING,
     JOURNAL,
     MINUTE_MS,
+    OVERDUE,
     PAYMENTS,
     STATUS_COUNTS,
 )
@@ -161,6 +162,15 @@ class DeadLetterView(View):
         yield DEAD_LETTERS, [dead_letter_row(letter) for _, letter in events]
 
 
+class OverdueView(View):
+    """What the watchdog has reported."""
+
+    topics = (topics.OVERDUE.name,)
+
+    def add(self, topic: str, events: Events) -> Iterator[Rows]:
+        yield OVERDUE, [(event.payment_id, event.since, event.status, event.sla_ms, event.at) for _, event in events]
+
+
 class IncomingView(View):
     """How many records clients have sent. It does not look into them, for anything may stand there."""
 
@@ -179,7 +189,7 @@ class IncomingView(View):
         yield INCOMING, [(self.shard, self._records)]
 
 
-VIEWS: tuple[type[View], ...] = (AccountView, StatusView, ConfirmedView, DeadLetterView, IncomingView)
+VIEWS: tuple[type[View], ...] = (AccountView, StatusView, ConfirmedView, DeadLetterView, OverdueView, IncomingView)
 
 
 # --- rows of single records ---

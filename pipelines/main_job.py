@@ -71,7 +71,7 @@ def run(argv: list[str]) -> int:
             source=options.input or f"{settings.payments:,} generated payments over {settings.accounts:,} accounts",
             seed=None if options.input else settings.seed,
             hop_ms=options.hop_ms,
-            seconds=round(seconds, 1),
+            seconds=max(0.1, round(seconds, 1)),
             engine=engine_name(options),
         )
         if not options.input and options.ttl_ms == DAY_MS and 1 <= options.hop_ms <= MAX_TRUE_HOP_MS:

@@ -25,8 +25,18 @@ from payments.view_tables import (
     STATUS_COUNTS,
     TABLES,
 )
-from payments.views import VIEWS, AccountView, ConfirmedView, DeadLetterView, IncomingView, StatusView, View, average
-from schemas.payments import AccountBalance, LedgerEntry, Money, PaymentConfirmed, PaymentStatus
+from payments.views import (
+    VIEWS,
+    AccountView,
+    ConfirmedView,
+    DeadLetterView,
+    IncomingView,
+    OverdueView,
+    StatusView,
+    View,
+    average,
+)
+from schemas.payments import AccountBalance, LedgerEntry, Money, PaymentConfirmed, PaymentOverdue, PaymentStatus
 from schemas.rails import DeadLetter, Header, Tick
 from tests.payments.world import START, World, limited, opened, payment
 
@@ -355,6 +365,13 @@ def test_dead_letters():
     }
 
 
+def test_overdue_payments():
+    event = PaymentOverdue("p1", "ACSP", 1_000, 10_000, 11_500)
+    assert made(OverdueView(3), ("payments.overdue", [(0, event)])) == {
+        "overdue": [("p1", 1_000, "ACSP", 10_000, 11_500)]
+    }
+
+
 def test_incoming_records_are_counted_unseen():
     assert not IncomingView.decodes
     assert all(view.decodes for view in VIEWS if view is not IncomingView)
@@ -502,6 +519,7 @@ def test_the_views_of_a_run_are_all_there(database):
         "StatusView",
         "ConfirmedView",
         "DeadLetterView",
+        "OverdueView",
         "IncomingView",
     }
     (row,) = ask(database, "SELECT * FROM accounts WHERE account_id = 'a'")
