@@ -5,7 +5,7 @@ import apache_beam as beam
 import duckdb
 import pytest
 from apache_beam.coders import registry
-from apache_beam.testing.test_stream import TestStream
+from apache_beam.testing import test_stream
 from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
@@ -159,7 +159,7 @@ def whole(chunks, ttl):
 def test_a_stream_gives_what_a_bounded_input_gives(make_pipeline):
     chunks, _ = partitions(2)
     mixed = sorted(chunks, key=lambda chunk: chunk.offset)
-    script = TestStream(coder=ChunkCoder())
+    script = test_stream.TestStream(coder=ChunkCoder())
     for chunk in mixed:
         script = script.add_elements([chunk])
     with make_pipeline(engine="BundleBasedDirectRunner") as p:

@@ -7,7 +7,7 @@ import apache_beam as beam
 import duckdb
 import pytest
 from apache_beam.coders import registry
-from apache_beam.testing.test_stream import TestStream
+from apache_beam.testing import test_stream
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
@@ -193,7 +193,7 @@ def at(ms):
 def streamed(p, moves):
     """Chunks and watermarks (ms) in this order as two unbounded sides, by topic l and r; chunks are stamped with the
     clock before them."""
-    script = TestStream(coder=ChunkCoder())
+    script = test_stream.TestStream(coder=ChunkCoder())
     for move in moves:
         if isinstance(move, int):
             script = script.advance_watermark_to(at(move))
