@@ -38,6 +38,8 @@ from transforms.windows import (
     WindowRowCoder,
 )
 
+TestStream.__test__ = False  # a part of a pipeline, no test
+
 WINDOWS: list[Window] = [Fixed(500, 20), Sliding(600, 250, 30), Session(180)]
 windows = pytest.mark.parametrize("window", WINDOWS, ids=lambda w: type(w).__name__)
 LATENESS = 150
