@@ -11,7 +11,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 
-from schemas.rails import Origin, Record
+from schemas.rails import Record
 from transforms.chunks import CHUNK_RECORDS, Chunk, encode_record, pack_chunk, unpack_chunk
 from transforms.fold import Gap, Shard
 from transforms.loop import Stage
@@ -221,7 +221,7 @@ class AppendOutputs(beam.PTransform):
     """PCollection[Chunk] of streams as `Fold` gives them → PCollection[Chunk] of topics with offsets of their own.
 
     The streams of a target partition are merged by (append time of the cause, source, offset, index), so the topic is the same for any
-    bundling. Upserts, which have no origin, are ordered by (time, key).
+    bundling. Upserts, which have no origin, are ordered by (time, key, place in their stream).
     """
 
     def expand(self, chunks: beam.PCollection) -> beam.PCollection:
@@ -248,8 +248,8 @@ def _append(element: tuple[tuple[str, int], Iterable[Chunk]]) -> Iterator[Chunk]
         clock = batch[-1].at
 
 
-def _place(record: Record) -> tuple[int, Origin | tuple[()], int, int, bytes]:
+def _place(record: Record) -> tuple[Any, ...]:
     origin = record.origin
-    if origin is None:
-        return record.at, (), 0, 0, record.key or b""
-    return record.at, origin.source, origin.offset, origin.index, b""  # type: ignore[return-value]
+    if origin is None:  # upserts of a key come from one stream: in its order, whatever chunk came first
+        return record.at, (), record.key or b"", record.offset, record.value or b""
+    return record.at, origin.source, origin.offset, origin.index

@@ -218,3 +218,12 @@ def test_equal_upserts_of_two_streams_keep_their_order(make_pipeline: MakePipeli
         topics = given(p, [*streams[0], *streams[1]]) | AppendOutputs()
         keys = topics | beam.FlatMap(lambda c: [(r.offset, r.key or b"") for r in unpack_chunk(c)])
         assert_that(keys, equal_to([(0, b"a"), (1, b"b"), (2, b""), (3, b"a")]))
+
+
+def test_upserts_of_one_key_and_time_stay_in_their_order_across_chunks(make_pipeline: MakePipeline) -> None:
+    stream = list(pack_chunks("u", 0, [Record(i, 5, b"k", b"v%d" % i, None, ()) for i in range(4)], size=1))
+    for order in (stream, stream[::-1]):
+        with make_pipeline() as p:
+            topics = given(p, order) | AppendOutputs()
+            values = topics | beam.Map(lambda chunk: b" ".join(r.value or b"" for r in unpack_chunk(chunk)))
+            assert_that(values, equal_to([b"v0 v1 v2 v3"]))
