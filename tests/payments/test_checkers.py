@@ -726,6 +726,17 @@ def test_check_all_tells_what_every_checker_tells():
     assert check_all(logs, world.shards) == [line for part in parts for line in part]
 
 
+def test_an_account_may_be_emptied_to_its_limit():
+    cases = [opened("a", overdraft=5), payment("d", "DEPOSIT", 10, creditor_account="a"), payment("h", "HOLD", 5)]
+    world = World([(n * 50, event) for n, event in enumerate([*cases, payment("w", "WITHDRAWAL", 10)])])
+    assert world.events(topics.JOURNAL)[-1].available == 0
+    assert check_all(world.logs, world.shards) == []
+
+
+def test_what_waits_behind_the_gate_is_in_flight_in_the_books():
+    assert checkers.check_books(run(NeverCompletes).logs) == []
+
+
 def test_check_all_passes_on_what_it_is_given(sound):
     assert check_all(sound.logs, memory_ms=0) == []
     twice = run(admission=ForgetsIds).logs
