@@ -286,7 +286,7 @@ def play(sequence: list[Any], closings: Sequence[tuple[int, str]] = ()) -> Run:
     return run
 
 
-@settings(max_examples=60)
+@settings(max_examples=120)
 @given(dailies, st.lists(steps, min_size=5, max_size=40), closings)
 def test_the_processor_does_what_the_model_does(daily, sequence, closings):
     start = [(("deposit", name, 100), 0, 0) for name in NAMES]
