@@ -19,7 +19,6 @@ A job reads:
 
 import difflib
 import logging
-import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -28,7 +27,7 @@ from typing import NoReturn, TypeVar
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
 
-from transforms.errors import InputError
+from transforms.errors import InputError, find_error
 
 IN_PROCESS = ("directrunner", "direct", "fnapirunner", "fnapi")
 """Names of `--runner` that mean the engine in this process."""
@@ -44,12 +43,6 @@ JOB_SERVER_FLAGS = (
     "state_backend_storage_path",
 )
 """Flags that the Flink job server defines; Python passes them on unread (source: Beam's FlinkPipelineOptions)."""
-
-_RAISED = re.compile(r"^([\w.]+)\.(\w+): (.*)$", re.MULTILINE)
-"""The last line of a traceback."""
-
-_WHILE = re.compile(r" \[while running '.*'\]$")
-"""What Beam adds to the message of an exception."""
 
 _Options = TypeVar("_Options", bound="JobOptions")
 
@@ -160,28 +153,15 @@ def launch(run: Callable[[list[str]], int | None], argv: list[str], name: str) -
     """Runs a job and gives the exit status: its own, 2 after a one-line InputError, 130 when interrupted."""
     try:
         return run(argv) or 0
-    except InputError as error:
-        what = str(error)
-    except RuntimeError as error:
-        told = _told_by_worker(str(error))
-        if told is None:
+    except (InputError, RuntimeError) as error:  # a runner passes the error of a worker on as text
+        what = find_error(error, InputError)
+        if what is None:
             raise
-        what = told
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return 130
-    print(f"{name}: {' '.join(_WHILE.sub('', what).split())}", file=sys.stderr)
+    print(f"{name}: {what}", file=sys.stderr)
     return 2
-
-
-def _told_by_worker(text: str) -> str | None:
-    """The message of an InputError that a worker raised: a runner passes on the text of the traceback, not the exception."""
-    raised = _RAISED.findall(text)
-    if not raised:
-        return None
-    module, kind, what = raised[-1]
-    found = getattr(sys.modules.get(module), kind, None)
-    return what if isinstance(found, type) and issubclass(found, InputError) else None
 
 
 def main(run: Callable[[list[str]], int | None]) -> NoReturn:

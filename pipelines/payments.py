@@ -15,11 +15,12 @@ from payments.accounts import AccountProcessor
 from payments.admission import DAY_MS, Admission
 from payments.intake import ACCOUNT_EVENTS, client_key, client_time
 from payments.watchdog import Watchdog
-from pipelines.common import JobOptions, check_range, main, parse_options
+from pipelines.common import JobOptions, UsageError, check_range, main, parse_options
 from pipelines.engine import run_job
 from pipelines.files import check_inputs, publish_folder
 from pipelines.registry import REGISTRY
 from schemas.rails import Record, Rule
+from transforms.breaker import BreakOnRatio, CountShards
 from transforms.chunks import CHUNK_RECORDS
 from transforms.in_memory import RunInMemory
 from transforms.lines import WriteLines
@@ -50,6 +51,9 @@ class PaymentsOptions(JobOptions):
         )
         parser.add_argument("--ttl_ms", type=int, default=DAY_MS, help="how long payment ids are remembered, ms")
         parser.add_argument("--sla_ms", type=int, default=10_000, help="a payment still open after this is overdue, ms")
+        parser.add_argument(
+            "--max_bad", type=float, default=0.5, help="share of dead letters of a stage at which the job stops"
+        )
         parser.add_argument("--chunk_records", type=int, default=CHUNK_RECORDS, help="records of an input chunk")
 
 
@@ -84,17 +88,20 @@ def loop_maker(options: JobOptions) -> Callable[[int], Loop]:
 
 def build_pipeline(p: beam.Pipeline, options: JobOptions, inputs: list[str], folder: Path) -> None:
     """`inputs` are raw records; `folder` gets `topics/` and `shards.jsonl`, one line per shard."""
-    _ = (
+    shards = (
         p
         | "ReadInputs" >> ReadRecords(inputs, REGISTRY, client_time, client_key, options.chunk_records)
         | "RunPayments" >> RunInMemory(loop_maker(options), topics.ALL, str(folder / "topics"))
-        | "WriteShards" >> WriteLines(str(folder / "shards.jsonl"))
     )
+    _ = shards | "WriteShards" >> WriteLines(str(folder / "shards.jsonl"))
+    _ = shards | "CountShards" >> CountShards() | "Break" >> BreakOnRatio(options.max_bad)
 
 
 def check_rules(options: JobOptions) -> None:
     """UsageError for a flag of `add_rules` that is out of range."""
     check_range(options, hop_ms=0, tick_ms=0, ttl_ms=1, sla_ms=1, chunk_records=1)
+    if not 0 <= options.max_bad <= 1:
+        raise UsageError(f"must lie between 0 and 1, got {options.max_bad}", "--max_bad")
 
 
 def run(argv: list[str]) -> None:

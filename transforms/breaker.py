@@ -2,12 +2,11 @@
 
 It stands outside of the folds (contract line 10): it reads counts, changes no output, and decides by exact sums. A bounded job writes its
 results only after it has ended well, so nothing of a broken run appears. A runner that restarts failed jobs for ever would restart this one
-too: the launcher has to stop it, and knows it by `find_error`.
+too: the launcher has to stop it, and knows it by `errors.find_error`.
 """
 
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -136,22 +135,3 @@ def shard_counts(summary: bytes) -> BadCounts:
     """The counts of one shard; its summary does not know the codes."""
     facts = json.loads(summary)
     return BadCounts(facts["stage"], facts["offset"] - facts["ticks"], facts["dead_lettered"], (), facts["clock"])
-
-
-# --- for launchers ---
-
-
-def find_error(error: BaseException, *kinds: type[BaseException]) -> str | None:
-    """The message of the first error of these kinds that a failed job died of, on one line; None if it was none of them.
-
-    Runners hand on the text of a worker's error, or the error with the step's name behind its message: the first is looked for, the second
-    is taken off.
-    """
-    if isinstance(error, kinds):
-        return _STEP.sub("", " ".join(str(error).split()))
-    names = "|".join(re.escape(kind.__name__) for kind in kinds)
-    found = re.search(rf"^(?:[\w.]+\.)?(?:{names}): (.*)$", str(error), re.MULTILINE)
-    return _STEP.sub("", found[1]) if found else None
-
-
-_STEP = re.compile(r" \[while running '.*'\]$")

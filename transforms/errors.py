@@ -1,5 +1,8 @@
 """Errors with a meaning: `BadRecord` makes a dead letter (contract line 10), `InputError` is told to the user in one line."""
 
+import re
+from collections.abc import Iterable, Iterator
+
 CODES = {
     "EMPTY_VALUE": "no value, or one without bytes",
     "BAD_MAGIC": "the value does not begin with a zero byte: it is not framed",
@@ -34,3 +37,25 @@ class BadRecord(Exception):
     def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(code, detail)
         self.code, self.detail = code, detail
+
+
+def find_error(error: BaseException, *kinds: type[BaseException]) -> str | None:
+    """The message of the first error of these kinds, or of kinds derived from them, that a failed job died of, on one line; else None.
+
+    Runners hand on the text of a worker's error, or the error with the step's name behind its message: the first is looked for, the
+    second is taken off.
+    """
+    if isinstance(error, kinds):
+        return _STEP.sub("", " ".join(str(error).split()))
+    names = "|".join(re.escape(kind.__name__) for kind in _derived(kinds))
+    found = re.search(rf"^(?:[\w.]+\.)?(?:{names}): (.*)$", str(error), re.MULTILINE)
+    return _STEP.sub("", found[1]) if found else None
+
+
+_STEP = re.compile(r" \[while running '.*'\]$")
+
+
+def _derived(kinds: Iterable[type[BaseException]]) -> Iterator[type[BaseException]]:
+    for kind in kinds:
+        yield kind
+        yield from _derived(kind.__subclasses__())

@@ -7,7 +7,7 @@ import pytest
 
 from payments.checkers import check_all, read_logs
 from pipelines import payments
-from pipelines.common import UsageError
+from pipelines.common import UsageError, launch
 from pipelines.registry import REGISTRY
 from tests.pipelines.runs import GOLDEN, as_text, files, generate, run_payments, stream
 from transforms.chunks import unpack_chunk
@@ -73,6 +73,19 @@ def test_a_failed_run_leaves_the_old_result(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.avro", "in.jsonl", "run"]
 
 
+def test_the_breaker_stops_a_stream_of_rubbish(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    good = (GOLDEN / "payments.jsonl").read_text(encoding="utf-8")
+    (tmp_path / "in.jsonl").write_text(good + "rubbish\n" * 150, encoding="utf-8")
+    argv = [f"--input={tmp_path}/in.jsonl", f"--output={tmp_path}/run"]
+    assert launch(payments.run, argv, "payments") == 2
+    assert (
+        "payments: payments.admission: 151 of 164 records are dead letters (92.07 %, at most 50 % allowed)"
+        in capfd.readouterr().err
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl"]
+    assert launch(payments.run, [*argv, "--max_bad=1"], "payments") == 0
+
+
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
@@ -81,6 +94,7 @@ def test_a_failed_run_leaves_the_old_result(tmp_path: Path) -> None:
         ("--sla_ms=0", "must be at least 1, got 0: --sla_ms"),
         ("--tick_ms=-5", "must be at least 0, got -5: --tick_ms"),
         ("--chunk_records=0", "must be at least 1, got 0: --chunk_records"),
+        ("--max_bad=1.5", "must lie between 0 and 1, got 1.5: --max_bad"),
         ("--hop_mss=1", "did you mean --hop_ms"),
     ],
 )

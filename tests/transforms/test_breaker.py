@@ -18,12 +18,11 @@ from transforms.breaker import (
     TooManyDeadLetters,
     add_counts,
     check_ratio,
-    find_error,
     shard_counts,
 )
 from transforms.chunks import Chunk, pack_chunks
 from transforms.dead_letters import CountDeadLetterCodes
-from transforms.errors import BadRecord
+from transforms.errors import BadRecord, InputError, find_error
 from transforms.fold import Context, Processor, Topic
 from transforms.fold_bounded import Engine, Fold
 from transforms.loop import Stage
@@ -104,6 +103,7 @@ def test_the_error_is_found_in_whatever_a_runner_makes_of_it() -> None:
     assert find_error(TopicFileError("x\n  y"), *kinds) == "x y"
     assert find_error(RuntimeError(text), TopicFileError) is None
     assert find_error(RuntimeError("NotTooManyDeadLetters: x"), *kinds) is None
+    assert find_error(RuntimeError(text), InputError) == "a: 3 of 4 records", "derived kinds are found too"
 
 
 # --- pipelines ---
