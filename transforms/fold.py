@@ -4,7 +4,7 @@ This module is the whole engine; it knows neither Beam nor Kafka. A driver (see 
 partition in offset order and carries away what it gives back. The numbers in comments are the lines of the determinism contract.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush, heapreplace
 from typing import Any, ClassVar, NamedTuple
@@ -134,12 +134,13 @@ class Context:
         "_index",
         "_key",
         "_outputs",
+        "_run",
         "_shard",
+        "_value",
         "at",
         "clock",
         "offset",
         "shared",
-        "value",
         "version",
     )
 
@@ -153,8 +154,15 @@ class Context:
         self.clock = shard.clock  # ms: largest append time of the partition so far (2)
         self.at = 0  # ms: append time of this record
         self.offset = 0
-        self.value: bytes | None = None  # the record's bytes as they stood on the topic
         self.version = shard.version
+        self._value: bytes | None = None
+        self._run: Run | None = None
+
+    @property
+    def value(self) -> bytes | None:
+        """The record's bytes as they stood on the topic."""
+        run = self._run
+        return self._value if run is None else run.record(self.offset).value
 
     @property
     def partition(self) -> int:
@@ -172,9 +180,10 @@ class Context:
         self._emit(topic.name, partition_of(raw, topic.partitions), raw, event)
 
     def _emit(self, topic: str, partition: int, key: bytes | None, event: Any) -> None:
-        prevs, target, index = self._shard.prevs, (topic, partition), self._index
-        origin = _new(Origin, (self._shard.source, self.offset, index, prevs.get(target)))
-        prevs[target] = _new(Position, (self.offset, index))
+        shard, target, index, offset = self._shard, (topic, partition), self._index, self.offset
+        prevs = shard.prevs
+        origin = _new(Origin, (shard.source, offset, index, prevs.get(target)))
+        prevs[target] = _new(Position, (offset, index))
         self._index = index + 1
         self._outputs.append(_new(Output, (topic, partition, key, event, origin, None)))
 
@@ -203,6 +212,25 @@ class Context:
     def count_as_late(self) -> None:
         """The record came too late to be applied."""
         self._counted = "late"
+
+
+class Run:
+    """Consecutive records of a partition, by column: all with a key and a value, none with an origin or headers, their events known.
+
+    `record` gives any of them as a Record, by its offset.
+    """
+
+    __slots__ = ("events", "first", "keys", "times", "value")
+
+    def __init__(
+        self, first: int, times: list[int], keys: list[bytes], events: list[Any], value: Callable[[int], bytes]
+    ) -> None:
+        """`first` is the offset of the first record; `value` gives the bytes of the n-th."""
+        self.first, self.times, self.keys, self.events, self.value = first, times, keys, events, value
+
+    def record(self, offset: int) -> Record:
+        n = offset - self.first
+        return Record(offset, self.times[n], self.keys[n], self.value(n), None, ())
 
 
 _new = tuple.__new__  # builds the records of the hot path without a call of their own constructors
@@ -303,7 +331,7 @@ class Shard:
         context, processor = self._context, self.processor
         outputs: list[Output] = []
         context._outputs, context._index, context._counted = outputs, 0, ""
-        context.offset, context.at, context.value = offset, at, value
+        context.offset, context.at, context._value = offset, at, value
         # Every record moves the clock, repeats too (2), and fires what is due before it is looked at (3).
         if at > self.clock:
             self.clock = context.clock = at
@@ -344,11 +372,7 @@ class Shard:
             else:
                 self._pass_by(event, context)
         except BadRecord as error:
-            held = context._key
-            if len(outputs) > before or (held in self.deadlines and held not in self.entities):
-                raise WrongState(f"{self._here(offset)}: {error.code} raised after something was done") from error
-            context._counted = "dead_lettered"
-            self._bury(record, error, context)
+            self._refuse(record, error, context, before)
         counted = context._counted
         if not counted:
             self.counts.applied += 1
@@ -356,9 +380,37 @@ class Shard:
             setattr(self.counts, counted, getattr(self.counts, counted) + 1)
         return outputs
 
+    def fold_run(self, run: Run) -> Iterator[tuple[int, list[Output]]]:
+        """Folds the records of `run` as `step` does, one after another, and gives (append time, outputs) of each that has any.
+
+        The shard stands at its new offset when the last is given. Only what is frequent is done here, everything else by `step`.
+        """
+        context, processor, entities, heap, counts = self._context, self.processor, self.entities, self._heap, self.counts
+        key_of, on_event, reads = processor.key, processor.on_event, processor.reads
+        if run.first != self.offset:
+            raise Gap(f"{self._here(self.offset)}: expected this offset, got {run.first}")
+        context._run, clock, offset = run, self.clock, run.first - 1
+        for at, raw, event in zip(run.times, run.keys, run.events, strict=True):
+            offset += 1
+            outputs: list[Output] = []
+            if type(event) in reads and not (heap and heap[0][0] <= (at if at > clock else clock)):
+                key = key_of(event)
+                if key is not None and raw == key.encode():
+                    entity = entities.get(key)
+                    if entity is not None or partition_of(raw, self.partitions) == self.source.partition:
+                        if at > clock:
+                            clock = self.clock = context.clock = at
+                        context._outputs, context._index, context._key = outputs, 0, key
+                        context.offset, context.at = offset, at
+                        ...
     def _pass_by(self, event: Any, context: Context) -> None:
-        """What stands on every partition for whom it may concern; rules of other stages too."""
+        """What stands on every partition for whom it may concern; rules of other stages too.
+
+        Whoever may write a client topic could stop or change a stage by them, so there they count only if the stage reads that type.
+        """
         kind = type(event)
+        if self.processor.from_clients:
+            raise BadRecord("UNEXPECTED_TYPE", f"{kind.__name__} is not taken from clients by {self.processor.stage}")
         if kind is Tick:
             context._counted = "ticks"
         elif kind is Version:
@@ -417,6 +469,14 @@ class Shard:
             context.count_as_duplicate()
         else:
             self.version = context.version = version.number
+
+    def _refuse(self, record: Record, error: BadRecord, context: Context, before: int) -> None:
+        """Makes a dead letter of a record about which nothing was done: no outputs after the first `before`, no deadline (10)."""
+        held = context._key
+        if len(context._outputs) > before or (held in self.deadlines and held not in self.entities):
+            raise WrongState(f"{self._here(record.offset)}: {error.code} raised after something was done") from error
+        context._counted = "dead_lettered"
+        self._bury(record, error, context)
 
     def _bury(self, record: Record, error: BadRecord, context: Context) -> None:
         """The dead letter stands where the record's key would put it; without a key, in the record's own partition number."""

@@ -281,6 +281,17 @@ class TestLine6ReadersDropRepeats:
         assert said(fold(shard, forged)) == [("v1", 1), ("v1", 2)]
         assert shard.marks == {}
 
+    @pytest.mark.parametrize(
+        "event", [Tick(0), Version("toy", 99, "id"), Version("toy", 2, "id"), Rule("id", "n", 1, True, {})], ids=str
+    )
+    def test_on_a_clients_topic_nobody_can_tick_rule_or_stop_a_stage(self, event: Any) -> None:
+        class FromClients(toys.Toy):
+            from_clients = True
+
+        shard = make_shard(processor=FromClients())
+        assert codes(fold(shard, records(toys.broadcast(event), do(A, "add", 1)))[:1]) == ["UNEXPECTED_TYPE"]
+        assert (shard.version, shard.counts.dead_lettered, shard.counts.applied) == (1, 1, 1)
+
     def test_the_marks_are_part_of_the_state(self) -> None:
         a, b = records(*[do(A, "add", 1)] * 2)
         shard, restored = make_shard(), make_shard()
