@@ -4,7 +4,7 @@ This module is the whole engine; it knows neither Beam nor Kafka. A driver (see 
 partition in offset order and carries away what it gives back. The numbers in comments are the lines of the determinism contract.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush, heapreplace
 from typing import Any, ClassVar, NamedTuple
@@ -373,36 +373,64 @@ class Shard:
                 self._pass_by(event, context)
         except BadRecord as error:
             self._refuse(record, error, context, before)
-        counted = context._counted
-        if not counted:
-            self.counts.applied += 1
-        else:
-            setattr(self.counts, counted, getattr(self.counts, counted) + 1)
+        self._count(context._counted or "applied")
         return outputs
 
-    def fold_run(self, run: Run) -> Iterator[tuple[int, list[Output]]]:
-        """Folds the records of `run` as `step` does, one after another, and gives (append time, outputs) of each that has any.
+    def fold_run(self, run: Run) -> tuple[list[int], list[Output]]:
+        """Folds the records of `run` as `step` does, one after another; gives the outputs of all, and for each its record's append time.
 
-        The shard stands at its new offset when the last is given. Only what is frequent is done here, everything else by `step`.
+        Only what is frequent is done here, everything else by `step`.
         """
-        context, processor, entities, heap, counts = self._context, self.processor, self.entities, self._heap, self.counts
+        context, processor, entities, heap = self._context, self.processor, self.entities, self._heap
         key_of, on_event, reads = processor.key, processor.on_event, processor.reads
+        partitions, number = self.partitions, self.source.partition
         if run.first != self.offset:
             raise Gap(f"{self._here(self.offset)}: expected this offset, got {run.first}")
-        context._run, clock, offset = run, self.clock, run.first - 1
+        outputs: list[Output] = []
+        ends: list[int] = []  # how many outputs there are after each record
+        context._outputs, context._run, context._counted = outputs, run, ""
+        clock, offset, applied, end = self.clock, run.first - 1, 0, 0
         for at, raw, event in zip(run.times, run.keys, run.events, strict=True):
             offset += 1
-            outputs: list[Output] = []
-            if type(event) in reads and not (heap and heap[0][0] <= (at if at > clock else clock)):
-                key = key_of(event)
-                if key is not None and raw == key.encode():
-                    entity = entities.get(key)
-                    if entity is not None or partition_of(raw, self.partitions) == self.source.partition:
-                        if at > clock:
-                            clock = self.clock = context.clock = at
-                        context._outputs, context._index, context._key = outputs, 0, key
-                        context.offset, context.at = offset, at
-                        ...
+            key = None
+            if type(event) in reads and not (heap and (heap[0][0] <= at or heap[0][0] <= clock)):
+                try:
+                    key = key_of(event)
+                except BadRecord:
+                    key = None  # `step` makes a dead letter of it
+            entity = entities.get(key)  # type: ignore[arg-type]
+            if key is None or raw != key.encode() or (entity is None and partition_of(raw, partitions) != number):
+                self.offset = offset
+                outputs += self.step(run.record(offset), event)
+                context._outputs, context._counted, clock = outputs, "", self.clock
+            else:
+                if at > clock:
+                    clock = self.clock = context.clock = at
+                context._index, context._key, context.offset, context.at = 0, key, offset, at
+                try:
+                    after = on_event(key, entity, event, context)
+                    if after is not None:
+                        if after is not entity:
+                            entities[key] = after
+                    elif entity is not None or self.deadlines:
+                        self.offset = offset + 1
+                        self._forget(key)
+                except BadRecord as error:
+                    self._refuse(run.record(offset), error, context, end)
+                if context._counted:
+                    self._count(context._counted)
+                    context._counted = ""
+                else:
+                    applied += 1
+            end = len(outputs)
+            ends.append(end)
+        self.counts.applied += applied
+        self.offset, self._last, context._run = offset + 1, run.record(offset), None
+        return _caused_at(run.times, ends), outputs
+
+    def _count(self, where: str) -> None:
+        setattr(self.counts, where, getattr(self.counts, where) + 1)
+
     def _pass_by(self, event: Any, context: Context) -> None:
         """What stands on every partition for whom it may concern; rules of other stages too.
 
@@ -502,6 +530,17 @@ class Shard:
     def _here(self, offset: int) -> str:
         stage, topic, partition = self.source
         return f"{stage}: {topic}/{partition}/{offset}"
+
+
+def _caused_at(times: list[int], ends: list[int]) -> list[int]:
+    """The time of the record that caused it, for each of the outputs."""
+    if ends == list(range(1, len(times) + 1)):
+        return times
+    caused: list[int] = []
+    for at, end in zip(times, ends, strict=True):
+        while len(caused) < end:
+            caused.append(at)
+    return caused
 
 
 def record_checksum(record: Record) -> int:

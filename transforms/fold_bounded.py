@@ -12,9 +12,11 @@ import apache_beam as beam
 from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 
 from schemas.rails import Record
-from transforms.chunks import CHUNK_RECORDS, Chunk, encode_record, pack_chunk, unpack_chunk
-from transforms.fold import Gap, Shard
+from transforms.chunks import CHUNK_RECORDS, Chunk, pack_chunk, unpack_chunk
+from transforms.event_runs import RunReader, join_chunks
+from transforms.fold import Gap, Output, Shard
 from transforms.loop import Stage
+from transforms.output_batches import OutputEncoder
 from transforms.registry import Registry
 from transforms.snapshots import SnapshotStore, encode_shard
 
@@ -110,54 +112,91 @@ class _FoldShard(beam.DoFn):
 
     def process(self, element: tuple[int, Iterable[Chunk]]) -> Iterator[Any]:
         partition, chunks = element
-        shard, records = self.engine.shard(partition), records_in_order(chunks)
-        if self.start_from is not None and self.start_from.restore(shard):
-            records = skip_folded(shard, records)
-        step, encode = shard.step, self.engine.registry.encode
+        shard = self.engine.shard(partition)
+        encoder = OutputEncoder(self.engine.registry, shard.source)
         streams: dict[tuple[str, int], _Stream] = {}
+        if self.start_from is not None:
+            self.start_from.restore(shard)
         with collect_rarely():
-            for record in records:
-                outputs = step(record)
-                if not outputs:
-                    continue
-                at = record.at
-                for topic, target, key, event, origin, _ in outputs:
-                    place = (topic, target)
-                    stream = streams.get(place)
-                    if stream is None:
-                        stream = streams[place] = _Stream(topic, target)
-                    if at > stream.newest:
-                        stream.newest = at
-                    encoded = stream.encoded
-                    # Bytes, not records: what is kept should be nothing that the garbage collector walks.
-                    output = (stream.offset + len(encoded), at, key, encode(event), origin, ())
-                    encoded.append(encode_record(output))  # type: ignore[arg-type]
-                    if len(encoded) == CHUNK_RECORDS:
-                        yield stream.close_chunk()
+            for times, outputs in fold_chunks(shard, chunks, self.engine.registry):
+                for place, caused, written in _by_place(times, outputs):
+                    if place not in streams:
+                        streams[place] = _Stream(*place, encoder)
+                    yield from streams[place].add(caused, written)
         for _, stream in sorted(streams.items()):
-            if stream.encoded:
+            if stream.outputs:
                 yield stream.close_chunk()
         yield beam.pvalue.TaggedOutput("summaries", shard_summary(shard))
         if self.start_from is not None:
             yield beam.pvalue.TaggedOutput("snapshots", (*shard.source, shard.offset, encode_shard(shard)))
 
 
+def _by_place(times: list[int], outputs: list[Output]) -> Iterable[tuple[tuple[str, int], list[int], list[Output]]]:
+    """The outputs by target topic and partition, in order, each with its time."""
+    places = [output[:2] for output in outputs]
+    if len(distinct := dict.fromkeys(places)) == 1:
+        return [(places[0], times, outputs)]
+    split: dict[tuple[str, int], tuple[list[int], list[Output]]] = {place: ([], []) for place in distinct}
+    for place, at, output in zip(places, times, outputs, strict=True):
+        caused, written = split[place]
+        caused.append(at)
+        written.append(output)
+    return [(place, *lists) for place, lists in split.items()]
+
+
 class _Stream:
-    """What a shard writes to one target partition: the records of the chunk that is not full yet."""
+    """What a shard writes to one target partition: the outputs of the chunk that is not full yet, and when they were caused."""
 
-    __slots__ = ("clock", "encoded", "newest", "offset", "partition", "topic")
+    __slots__ = ("clock", "encoder", "offset", "outputs", "partition", "times", "topic")
 
-    def __init__(self, topic: str, partition: int) -> None:
-        self.topic, self.partition = topic, partition
-        self.offset = 0
-        self.clock = self.newest = -1
-        self.encoded: list[bytes] = []
+    def __init__(self, topic: str, partition: int, encoder: OutputEncoder) -> None:
+        self.topic, self.partition, self.encoder = topic, partition, encoder
+        self.offset, self.clock = 0, -1
+        self.times: list[int] = []
+        self.outputs: list[Output] = []
+
+    def add(self, times: list[int], outputs: list[Output]) -> Iterator[Chunk]:
+        """Takes outputs and gives the chunks that are full."""
+        self.times += times
+        self.outputs += outputs
+        while len(self.outputs) >= CHUNK_RECORDS:
+            yield self.close_chunk()
 
     def close_chunk(self) -> Chunk:
-        encoded = self.encoded
-        chunk = Chunk(self.topic, self.partition, self.offset, self.clock, len(encoded), b"".join(encoded))
-        self.offset, self.clock, self.encoded = self.offset + len(encoded), self.newest, []
+        times, outputs = self.times[:CHUNK_RECORDS], self.outputs[:CHUNK_RECORDS]
+        payload = self.encoder.encode(self.offset, times, outputs)
+        chunk = Chunk(self.topic, self.partition, self.offset, self.clock, len(outputs), payload)
+        self.offset, self.clock = self.offset + len(outputs), max(self.clock, *times)
+        del self.times[:CHUNK_RECORDS], self.outputs[:CHUNK_RECORDS]
         return chunk
+
+
+def fold_chunks(shard: Shard, chunks: Iterable[Chunk], registry: Registry) -> Iterator[tuple[list[int], list[Output]]]:
+    """Folds the chunks of a partition, in whatever order they come, into `shard`, from where it stands: the outputs of some thousand
+    records at a time, with the append time of the record that caused each.
+
+    The input of a shard that is not at its start must hold the record that it folded last (else Gap).
+    """
+    ordered = sorted(chunks, key=attrgetter("offset"))
+    if start := shard.offset:
+        old = [chunk for chunk in ordered if chunk.offset < start]
+        ordered = ordered[len(old) :]
+        yield _fold_singly(shard, skip_folded(shard, records_in_order(old)))
+    reader = RunReader(registry, shard.processor.reads)
+    for chunk in join_chunks(ordered):
+        run = reader.read(chunk)
+        yield shard.fold_run(run) if run is not None else _fold_singly(shard, unpack_chunk(chunk))
+
+
+def _fold_singly(shard: Shard, records: Iterable[Record]) -> tuple[list[int], list[Output]]:
+    step = shard.step
+    times: list[int] = []
+    outputs: list[Output] = []
+    for record in records:
+        if given := step(record):
+            outputs += given
+            times += [record.at] * len(given)
+    return times, outputs
 
 
 @contextmanager

@@ -51,6 +51,14 @@ class Registry:
         """The five bytes that values of this type begin with."""
         return self._writers[kind][0]
 
+    def schema(self, kind: type) -> Any:
+        """The Avro schema of the values of this type, self-contained."""
+        return self._readers[self.frame(kind)].schema
+
+    def writer(self, kind: type) -> tuple[bytes, Callable[[Any], bytes]]:
+        """The frame of this type, and the function that encodes what follows it; KeyError for a type without an id."""
+        return self._writers[kind]
+
     def encode(self, event: Any) -> bytes:
         """The framed value of an event; KeyError for a type without an id."""
         frame, encode = self._writers[type(event)]

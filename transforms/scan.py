@@ -282,6 +282,15 @@ class ScannedFields(NamedTuple):
     columns: dict[str, Any]
 
 
+class ScannedRecords(NamedTuple):
+    """All that the records of a chunk are: their fields, their keys, and where in the payload their values stand."""
+
+    fields: ScannedFields
+    keys: list[bytes]
+    starts: Longs
+    ends: Longs
+
+
 class FieldScan:
     """Reads `fields` of framed values, all of the same schema. Made by `compile_scan`."""
 
@@ -296,12 +305,26 @@ class FieldScan:
             return None
         payload = _Payload(raw)
         try:
-            offsets, appended, columns = self._scan(payload, count)
-            return ScannedFields(offsets, appended, {name: _column(payload, kind, raw) for name, kind, raw in columns})
+            return self._scan(payload, count)[0]
         except (_Mismatch, IndexError):
             return None
 
-    def _scan(self, payload: _Payload, count: int) -> tuple[Longs, Longs, list[tuple[str, FieldKind, Any]]]:
+    def read_records(self, raw: bytes, count: int) -> ScannedRecords | None:
+        """The same where the records have keys and nothing else beside: no origin, no headers; None otherwise."""
+        if count < MIN_RECORDS:
+            return None
+        payload = _Payload(raw)
+        try:
+            fields, heads, starts, ends = self._scan(payload, count)
+            _need(not payload.bytes[ends].any() and not payload.bytes[ends + 1].any())
+            _need((payload.bytes[heads] == 2).all())
+            keys = _cut(raw, _spans(payload, heads + 1)[0])
+            return ScannedRecords(fields, keys, starts, ends)
+        except (_Mismatch, IndexError):
+            return None
+
+    def _scan(self, payload: _Payload, count: int) -> tuple[ScannedFields, Longs, Longs, Longs]:
+        """The fields, and where the keys begin, where the values do, and where these end."""
         frames = self._frames(payload, count)
         at, columns = frames + 5, []
         for field in self._fields:
@@ -317,11 +340,13 @@ class FieldScan:
         starts = np.concatenate((np.zeros(1, np.int64), at[:-1]))
         offsets, at = _longs(payload, starts)
         appended, at = _longs(payload, at)
+        heads = at
         at = self._key(payload, at)
         _need((payload.bytes[at] == 2).all())  # there is a value
         (at, value_ends), _ = _spans(payload, at + 1)
         _need((at == frames).all() and (value_ends == ends).all() and (ends - at).max() <= MAX_BYTES + 5)
-        return offsets, appended, columns
+        read_columns = {name: _column(payload, kind, found) for name, kind, found in columns}
+        return ScannedFields(offsets, appended, read_columns), heads, frames, ends
 
     def _frames(self, payload: _Payload, count: int) -> Longs:
         """Where the frames are: places with their bytes and, if these are too many, with a length before them."""
@@ -339,15 +364,20 @@ class FieldScan:
         return frames
 
 
+def _cut(raw: bytes, spans: tuple[Longs, Longs]) -> list[bytes]:
+    starts, ends = spans
+    return [raw[i:j] for i, j in zip(starts.tolist(), ends.tolist(), strict=True)]
+
+
 def _column(payload: _Payload, kind: FieldKind, found: Any) -> Any:
     if kind.kind == "enum":
         return [kind.symbols[i] for i in found.tolist()]
     if kind.kind not in ("string", "bytes"):
         return found
-    starts, ends = (bounds.tolist() for bounds in found)
     raw = payload.raw
     if kind.kind == "bytes":
-        return [raw[i:j] for i, j in zip(starts, ends, strict=True)]
+        return _cut(raw, found)
+    starts, ends = (bounds.tolist() for bounds in found)
     text = raw.decode("latin-1")  # right where all is ASCII, and one decoding for all
     texts = [text[i:j] for i, j in zip(starts, ends, strict=True)]
     if "".join(texts).isascii():

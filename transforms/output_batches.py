@@ -1,0 +1,158 @@
+"""Outputs of a shard to one partition encoded many at a time, in numpy: the bytes that `encode_record` writes one by one.
+
+A field of all records is a matrix of bytes, a row per record, as wide as the longest, and a mask of those that count. The matrices stand
+side by side, and what the mask lets through, row after row, is the payload. What does not fit (long values, outputs without origin) is
+encoded record by record.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.rails import Record, Source
+from transforms.avro_runtime import enc_long, enc_str
+from transforms.chunks import encode_record
+from transforms.fold import Output
+from transforms.registry import Registry
+
+MIN_OUTPUTS = 32  # below, they are encoded sooner one by one
+MAX_WIDTH = 256  # bytes of a key, value or string: matrices that are wide and mostly empty cost more than they save
+
+Longs = npt.NDArray[np.int64]
+
+
+class _Unfit(Exception):
+    """The values are not such as a matrix is made of."""
+
+
+class Column(NamedTuple):
+    """One field of all records: bytes, which of them count, and how many do in each row."""
+
+    bytes: npt.NDArray[np.uint8]
+    counts: npt.NDArray[np.bool_]
+    sizes: Longs
+
+
+def long_column(numbers: Longs) -> Column:
+    """Integers as Avro writes them: zigzag, seven bits to a byte, lowest first."""
+    rest: Any = ((numbers << 1) ^ (numbers >> 63)).view(np.uint64)
+    width = max(1, (int(rest.max()).bit_length() + 6) // 7)
+    made = np.empty((len(rest), width), np.uint8)
+    counts = np.ones((len(rest), width), np.bool_)
+    sizes = np.ones(len(rest), np.int64)
+    for place in range(width):
+        if place:
+            counts[:, place] = here = rest > 0
+            sizes += here
+        made[:, place] = rest & np.uint64(0x7F)
+        rest = rest >> np.uint64(7)
+        made[:, place] |= (rest > 0).view(np.uint8) << 7
+    return Column(made, counts, sizes)
+
+
+def bytes_columns(values: Sequence[bytes] | Sequence[str]) -> list[Column]:
+    """Bytes, or ASCII, behind their lengths."""
+    sizes = np.fromiter(map(len, values), np.int64, len(values))
+    width = int(sizes.max())
+    if width > MAX_WIDTH:
+        raise _Unfit
+    lengths = long_column(sizes)
+    if not width:
+        return [lengths]
+    made = np.array(values, f"S{width}").view(np.uint8).reshape(len(values), width)
+    return [lengths, Column(made, np.arange(width) < sizes[:, None], sizes)]
+
+
+def constant_column(value: bytes, rows: int) -> Column:
+    """The same bytes in all rows."""
+    made = np.broadcast_to(np.frombuffer(value, np.uint8), (rows, len(value)))
+    return Column(made, np.broadcast_to(np.True_, made.shape), np.full(rows, len(value)))
+
+
+def join_columns(columns: Sequence[Column]) -> bytes:
+    """The rows, one after another."""
+    made = np.concatenate([column.bytes for column in columns], axis=1)
+    return made[np.concatenate([column.counts for column in columns], axis=1)].tobytes()
+
+
+class OutputEncoder:
+    """Encodes outputs of the shard `source`."""
+
+    def __init__(self, registry: Registry, source: Source) -> None:
+        self._registry = registry
+        self._origin = b"\2" + enc_str(source.stage) + enc_str(source.topic) + enc_long(source.partition)
+        self._fields: dict[type, list[str] | None] = {}
+
+    def encode(self, first: int, times: Sequence[int], outputs: Sequence[Output]) -> bytes:
+        """The payload of a chunk: `outputs` as records from offset `first`, appended at `times`."""
+        _, _, keys, events, origins, _ = zip(*outputs, strict=True)
+        try:
+            if len(outputs) < MIN_OUTPUTS or None in keys or None in origins:
+                raise _Unfit
+            _, offsets, indexes, prevs = zip(*origins, strict=True)
+            if prevs[0] is None:  # only the first output to a partition has none before it
+                return self._singly(first, times[:1], outputs[:1]) + self.encode(first + 1, times[1:], outputs[1:])
+            prev_offsets, prev_indexes = zip(*prevs, strict=True)
+            rows = len(outputs)
+            columns = [
+                long_column(np.arange(first, first + rows)),
+                long_column(np.array(times)),
+                constant_column(b"\2", rows),
+                *bytes_columns(keys),
+                constant_column(b"\2", rows),
+                *self._values(events),
+                constant_column(self._origin, rows),
+                *(long_column(np.array(numbers)) for numbers in (offsets, indexes)),
+                constant_column(b"\2", rows),
+                *(long_column(np.array(numbers)) for numbers in (prev_offsets, prev_indexes)),
+                constant_column(b"\0", rows),  # no headers
+            ]
+        except _Unfit:
+            return self._singly(first, times, outputs)
+        return join_columns(columns)
+
+    def _singly(self, first: int, times: Sequence[int], outputs: Sequence[Output]) -> bytes:
+        encode = self._registry.encode
+        return b"".join(
+            encode_record(Record(offset, at, output.key, encode(output.event), output.origin, ()))
+            for offset, (at, output) in enumerate(zip(times, outputs, strict=True), first)
+        )
+
+    def _values(self, events: Sequence[Any]) -> list[Column]:
+        """The framed values, behind their lengths."""
+        kinds = set(map(type, events))
+        kind = kinds.pop()
+        if not kinds and (fields := self._plain_fields(kind)) is not None:
+            try:
+                columns = [constant_column(self._registry.frame(kind), len(events))]
+                for field, values in zip(fields, zip(*events, strict=True), strict=True):
+                    columns += _field_columns(field, values)
+                sizes = np.sum([column.sizes for column in columns], axis=0)
+                return [long_column(sizes), *columns]
+            except (_Unfit, UnicodeEncodeError, OverflowError):
+                pass  # the codec knows what to do
+        return bytes_columns(list(map(self._registry.encode, events)))
+
+    def _plain_fields(self, kind: type) -> list[str] | None:
+        """The types of the fields of an event where all are primitives that make columns."""
+        if kind not in self._fields:
+            types = [field["type"] for field in self._registry.schema(kind)["fields"]]
+            plain = types and issubclass(kind, tuple) and all(isinstance(of, str) and of in _PYTHON for of in types)
+            self._fields[kind] = types if plain else None
+        return self._fields[kind]
+
+
+_PYTHON = {"int": int, "long": int, "string": str, "bytes": bytes}
+
+
+def _field_columns(field: str, values: Sequence[Any]) -> list[Column]:
+    if set(map(type, values)) != {_PYTHON[field]}:
+        raise _Unfit
+    if field in ("string", "bytes"):
+        return bytes_columns(values)
+    numbers = np.array(values, np.int64)
+    if field == "int" and not (numbers.min() >= -(2**31) and numbers.max() < 2**31):
+        raise _Unfit
+    return [long_column(numbers)]
