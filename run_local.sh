@@ -90,7 +90,7 @@ run_tests() {
     "$python" -m pytest -n "${BEAM_ON_RAILS_TEST_WORKERS:-2}" --cov --cov-report=term --cov-report=json:.coverage.json \
         2>&1 | tee "$log" || status=1
     "$python" -m tests.coverage_gate .coverage.json || status=1
-    tail -n 1 "$log" # pytest's closing line, last
+    grep -E '^=+ .*(passed|failed|error).* =+$' "$log" | tail -n 1 # pytest's closing line, last
     return "$status"
 }
 

@@ -1,7 +1,7 @@
 """Payments end to end, replay, and balances out of the journal: `python -m bench.payments`.
 
-Everything runs on the in-process engine with one worker, from files to files, the start of the pipeline included; that of the interpreter and the
-generation of the input are not. The work has no peer to stand beside: the rows are absolute, and so depend on the machine and on its load.
+Everything runs on the in-process engine with one worker, from files to files. The start of the pipeline is included; that of the interpreter
+and the generation of the input are not. The work has no peer to stand beside: the rows are absolute, and depend on the machine and its load.
 """
 
 import argparse

@@ -74,6 +74,12 @@ class Output(NamedTuple):
     version: int | None = None
 
 
+Emitted = tuple[str, int, bytes | None, Any, int, int, int | None]
+"""What a processor has written: topic, partition, key, event, offset of the record, index (of a log output), version (of an upsert).
+`Shard.identify` makes an Output of it.
+"""
+
+
 @dataclass(slots=True)
 class Counts:
     """Where the records of a shard went; together they are its offset (invariant 3)."""
@@ -131,24 +137,30 @@ class Context:
 
     __slots__ = (
         "_counted",
+        "_emitted",
         "_index",
         "_key",
-        "_outputs",
+        "_partitions",
+        "_raw",
         "_run",
         "_shard",
         "_value",
         "at",
         "clock",
         "offset",
+        "partition",
         "shared",
         "version",
     )
 
     def __init__(self, shard: "Shard") -> None:
         self._shard = shard
-        self._outputs: list[Output] = []
+        self._emitted: list[Emitted] = []
         self._index = 0
         self._key: str | None = None
+        self._raw: bytes | None = None  # the key of the record, where `_key` is its entity
+        self._partitions = 0  # of the topic that is read, where `_raw` holds; else 0
+        self.partition = shard.source.partition
         self._counted = ""
         self.shared = shard.shared
         self.clock = shard.clock  # ms: largest append time of the partition so far (2)
@@ -165,10 +177,6 @@ class Context:
         return self._value if run is None else run.record(self.offset).value
 
     @property
-    def partition(self) -> int:
-        return self._shard.source.partition
-
-    @property
     def place(self) -> str:
         """Where this record stands: topic id/partition/offset."""
         source = self._shard.source
@@ -176,21 +184,20 @@ class Context:
 
     def emit(self, topic: Topic, key: str, event: Any) -> None:
         """Writes a log output to the partition of `key` (5)."""
-        raw = key.encode()
-        self._emit(topic.name, partition_of(raw, topic.partitions), raw, event)
-
-    def _emit(self, topic: str, partition: int, key: bytes | None, event: Any) -> None:
-        shard, target, index, offset = self._shard, (topic, partition), self._index, self.offset
-        prevs = shard.prevs
-        origin = _new(Origin, (shard.source, offset, index, prevs.get(target)))
-        prevs[target] = _new(Position, (offset, index))
+        if key is self._key and topic.partitions == self._partitions:
+            # The shard's own entity: on as many partitions it has the same number, and the record has its bytes (1).
+            raw, partition = self._raw, self.partition
+        else:
+            raw = key.encode()
+            partition = partition_of(raw, topic.partitions)
+        index = self._index
         self._index = index + 1
-        self._outputs.append(_new(Output, (topic, partition, key, event, origin, None)))
+        self._emitted.append((topic.name, partition, raw, event, self.offset, index, None))
 
     def upsert(self, topic: Topic, key: str, event: Any, version: int) -> None:
         """Writes a new state of `key`: readers keep the highest version, drivers may leave out what is overtaken."""
         raw = key.encode()
-        self._outputs.append(Output(topic.name, partition_of(raw, topic.partitions), raw, event, None, version))
+        self._emitted.append((topic.name, partition_of(raw, topic.partitions), raw, event, self.offset, 0, version))
 
     def set_deadline(self, name: str, at: int) -> None:
         """Calls `on_deadline` for this entity with the first record whose clock reaches `at` (ms); replaces one of that name.
@@ -325,12 +332,17 @@ class Shard:
 
         After an exception the shard is of no use: throw it away and restore it.
         """
+        emitted: list[Emitted] = []
+        self.emit_step(record, emitted, event)
+        return self.identify(emitted) if emitted else []
+
+    def emit_step(self, record: Record, emitted: list[Emitted], event: Any = None) -> None:
+        """`step` for a driver that gives outputs their identity later, but before it takes a snapshot; adds them to `emitted`."""
         offset, at, raw, value, origin, _ = record
         if offset != self.offset:
             raise Gap(f"{self._here(self.offset)}: expected this offset, got {offset}")
         context, processor = self._context, self.processor
-        outputs: list[Output] = []
-        context._outputs, context._index, context._counted = outputs, 0, ""
+        context._emitted, context._index, context._counted, context._partitions = emitted, 0, "", 0
         context.offset, context.at, context._value = offset, at, value
         # Every record moves the clock, repeats too (2), and fires what is due before it is looked at (3).
         if at > self.clock:
@@ -342,8 +354,8 @@ class Shard:
         self.offset = offset + 1
         if origin is not None and not processor.from_clients and self._is_repeat(origin):
             self.counts.duplicate += 1
-            return outputs
-        before = len(outputs)  # what deadlines gave stands, whatever becomes of the record
+            return
+        before = len(emitted)  # what deadlines gave stands, whatever becomes of the record
         try:
             if event is None:
                 if not value:
@@ -362,7 +374,7 @@ class Shard:
                         raise BadRecord("WRONG_KEY", "the record's key is not the id of its entity")
                     if entity is None and partition_of(raw, self.partitions) != self.source.partition:
                         raise BadRecord("WRONG_PARTITION", "the key does not belong to this partition")
-                    context._key = key
+                    context._key, context._raw, context._partitions = key, raw, self.partitions
                     after = processor.on_event(key, entity, event, context)
                     if after is not None:
                         if after is not entity:
@@ -374,21 +386,38 @@ class Shard:
         except BadRecord as error:
             self._refuse(record, error, context, before)
         self._count(context._counted or "applied")
+
+    def identify(self, emitted: Iterable[Emitted]) -> list[Output]:
+        """Gives what was emitted its identity (5). What goes to one partition comes in the order in which it was emitted."""
+        outputs: list[Output] = []
+        source, follow = self.source, self.follow
+        for topic, partition, key, event, offset, index, version in emitted:
+            origin = None
+            if version is None:
+                position = _new(Position, (offset, index))
+                origin = _new(Origin, (source, offset, index, follow((topic, partition), position)))
+            outputs.append(_new(Output, (topic, partition, key, event, origin, version)))
         return outputs
 
-    def fold_run(self, run: Run) -> tuple[list[int], list[Output]]:
-        """Folds the records of `run` as `step` does, one after another; gives the outputs of all, and for each its record's append time.
+    def follow(self, target: tuple[str, int], position: Position) -> Position | None:
+        """`position` is now the last output to that topic and partition; gives the one before it, its `prev`."""
+        prev = self.prevs.get(target)
+        self.prevs[target] = position
+        return prev
 
-        Only what is frequent is done here, everything else by `step`.
+    def fold_run(self, run: Run) -> tuple[list[int], list[Emitted]]:
+        """Folds the records of `run` as `step` does, one after another; gives what all have emitted, and for each its record's append time.
+
+        Only what is frequent is done here, everything else by `step`. To be given an identity before the shard goes into a snapshot.
         """
         context, processor, entities, heap = self._context, self.processor, self.entities, self._heap
         key_of, on_event, reads = processor.key, processor.on_event, processor.reads
         partitions, number = self.partitions, self.source.partition
         if run.first != self.offset:
             raise Gap(f"{self._here(self.offset)}: expected this offset, got {run.first}")
-        outputs: list[Output] = []
-        ends: list[int] = []  # how many outputs there are after each record
-        context._outputs, context._run, context._counted = outputs, run, ""
+        emitted: list[Emitted] = []
+        ends: list[int] = []  # how much there is after each record
+        context._emitted, context._run, context._counted, context._partitions = emitted, run, "", partitions
         clock, offset, applied, end = self.clock, run.first - 1, 0, 0
         for at, raw, event in zip(run.times, run.keys, run.events, strict=True):
             offset += 1
@@ -401,12 +430,12 @@ class Shard:
             entity = entities.get(key)  # type: ignore[arg-type]
             if key is None or raw != key.encode() or (entity is None and partition_of(raw, partitions) != number):
                 self.offset = offset
-                outputs += self.step(run.record(offset), event)
-                context._outputs, context._counted, clock = outputs, "", self.clock
+                self.emit_step(run.record(offset), emitted, event)
+                context._counted, context._partitions, clock = "", partitions, self.clock
             else:
                 if at > clock:
                     clock = self.clock = context.clock = at
-                context._index, context._key, context.offset, context.at = 0, key, offset, at
+                context._index, context._key, context._raw, context.offset, context.at = 0, key, raw, offset, at
                 try:
                     after = on_event(key, entity, event, context)
                     if after is not None:
@@ -422,11 +451,11 @@ class Shard:
                     context._counted = ""
                 else:
                     applied += 1
-            end = len(outputs)
+            end = len(emitted)
             ends.append(end)
         self.counts.applied += applied
         self.offset, self._last, context._run = offset + 1, run.record(offset), None
-        return _caused_at(run.times, ends), outputs
+        return _caused_at(run.times, ends), emitted
 
     def _count(self, where: str) -> None:
         setattr(self.counts, where, getattr(self.counts, where) + 1)
@@ -499,9 +528,9 @@ class Shard:
             self.version = context.version = version.number
 
     def _refuse(self, record: Record, error: BadRecord, context: Context, before: int) -> None:
-        """Makes a dead letter of a record about which nothing was done: no outputs after the first `before`, no deadline (10)."""
+        """Makes a dead letter of a record about which nothing was done: nothing emitted after the first `before`, no deadline (10)."""
         held = context._key
-        if len(context._outputs) > before or (held in self.deadlines and held not in self.entities):
+        if len(context._emitted) > before or (held in self.deadlines and held not in self.entities):
             raise WrongState(f"{self._here(record.offset)}: {error.code} raised after something was done") from error
         context._counted = "dead_lettered"
         self._bury(record, error, context)
@@ -525,7 +554,7 @@ class Shard:
         )
         key, count = record.key, self.dead_letters.partitions
         target = partition % count if key is None else partition_of(key, count)
-        context._emit(self.dead_letters.name, target, key, letter)
+        context._emitted.append((self.dead_letters.name, target, key, letter, record.offset, context._index, None))
 
     def _here(self, offset: int) -> str:
         stage, topic, partition = self.source
@@ -533,7 +562,7 @@ class Shard:
 
 
 def _caused_at(times: list[int], ends: list[int]) -> list[int]:
-    """The time of the record that caused it, for each of the outputs."""
+    """The time of the record that caused it, for each of what was emitted."""
     if ends == list(range(1, len(times) + 1)):
         return times
     caused: list[int] = []

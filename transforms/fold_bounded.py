@@ -14,7 +14,7 @@ from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 from schemas.rails import Record
 from transforms.chunks import CHUNK_RECORDS, Chunk, pack_chunk, unpack_chunk
 from transforms.event_runs import RunReader, join_chunks
-from transforms.fold import Gap, Output, Shard
+from transforms.fold import Emitted, Gap, Shard
 from transforms.loop import Stage
 from transforms.output_batches import OutputEncoder
 from transforms.registry import Registry
@@ -113,65 +113,69 @@ class _FoldShard(beam.DoFn):
     def process(self, element: tuple[int, Iterable[Chunk]]) -> Iterator[Any]:
         partition, chunks = element
         shard = self.engine.shard(partition)
-        encoder = OutputEncoder(self.engine.registry, shard.source)
+        encoder = OutputEncoder(self.engine.registry, shard)
         streams: dict[tuple[str, int], _Stream] = {}
         if self.start_from is not None:
             self.start_from.restore(shard)
         with collect_rarely():
-            for times, outputs in fold_chunks(shard, chunks, self.engine.registry):
-                for place, caused, written in _by_place(times, outputs):
+            for times, emitted in fold_chunks(shard, chunks, self.engine.registry):
+                for place, caused, written in _by_place(times, emitted):
                     if place not in streams:
                         streams[place] = _Stream(*place, encoder)
                     yield from streams[place].add(caused, written)
         for _, stream in sorted(streams.items()):
-            if stream.outputs:
+            if stream.emitted:
                 yield stream.close_chunk()
         yield beam.pvalue.TaggedOutput("summaries", shard_summary(shard))
         if self.start_from is not None:
             yield beam.pvalue.TaggedOutput("snapshots", (*shard.source, shard.offset, encode_shard(shard)))
 
 
-def _by_place(times: list[int], outputs: list[Output]) -> Iterable[tuple[tuple[str, int], list[int], list[Output]]]:
-    """The outputs by target topic and partition, in order, each with its time."""
-    places = [output[:2] for output in outputs]
-    if len(distinct := dict.fromkeys(places)) == 1:
-        return [(places[0], times, outputs)]
-    split: dict[tuple[str, int], tuple[list[int], list[Output]]] = {place: ([], []) for place in distinct}
-    for place, at, output in zip(places, times, outputs, strict=True):
+def _by_place(times: list[int], emitted: list[Emitted]) -> Iterable[tuple[tuple[str, int], list[int], list[Emitted]]]:
+    """What was emitted, by target topic and partition, in order, each with its time."""
+    if not emitted:
+        return []
+    if len({one[1] for one in emitted}) == 1 == len({one[0] for one in emitted}):
+        return [(emitted[0][:2], times, emitted)]
+    split: dict[tuple[str, int], tuple[list[int], list[Emitted]]] = {}
+    for at, one in zip(times, emitted, strict=True):
+        place = one[:2]
+        if place not in split:
+            split[place] = [], []
         caused, written = split[place]
         caused.append(at)
-        written.append(output)
+        written.append(one)
     return [(place, *lists) for place, lists in split.items()]
 
 
 class _Stream:
     """What a shard writes to one target partition: the outputs of the chunk that is not full yet, and when they were caused."""
 
-    __slots__ = ("clock", "encoder", "offset", "outputs", "partition", "times", "topic")
+    __slots__ = ("clock", "emitted", "encoder", "offset", "partition", "times", "topic")
 
     def __init__(self, topic: str, partition: int, encoder: OutputEncoder) -> None:
         self.topic, self.partition, self.encoder = topic, partition, encoder
         self.offset, self.clock = 0, -1
         self.times: list[int] = []
-        self.outputs: list[Output] = []
+        self.emitted: list[Emitted] = []
 
-    def add(self, times: list[int], outputs: list[Output]) -> Iterator[Chunk]:
+    def add(self, times: list[int], emitted: list[Emitted]) -> Iterator[Chunk]:
         """Takes outputs and gives the chunks that are full."""
         self.times += times
-        self.outputs += outputs
-        while len(self.outputs) >= CHUNK_RECORDS:
+        self.emitted += emitted
+        while len(self.emitted) >= CHUNK_RECORDS:
             yield self.close_chunk()
 
     def close_chunk(self) -> Chunk:
-        times, outputs = self.times[:CHUNK_RECORDS], self.outputs[:CHUNK_RECORDS]
-        payload = self.encoder.encode(self.offset, times, outputs)
-        chunk = Chunk(self.topic, self.partition, self.offset, self.clock, len(outputs), payload)
-        self.offset, self.clock = self.offset + len(outputs), max(self.clock, *times)
-        del self.times[:CHUNK_RECORDS], self.outputs[:CHUNK_RECORDS]
+        times, emitted = self.times[:CHUNK_RECORDS], self.emitted[:CHUNK_RECORDS]
+        payload = self.encoder.encode(self.offset, times, emitted)
+        chunk = Chunk(self.topic, self.partition, self.offset, self.clock, len(emitted), payload)
+        self.offset, self.clock = self.offset + len(emitted), max(self.clock, *times)
+        del self.times[:CHUNK_RECORDS], self.emitted[:CHUNK_RECORDS]
         return chunk
 
 
-def fold_chunks(shard: Shard, chunks: Iterable[Chunk], registry: Registry) -> Iterator[tuple[list[int], list[Output]]]:
+def fold_chunks(shard: Shard, chunks: Iterable[Chunk], registry: Registry) -> Iterator[tuple[list[int], list[Emitted]]]:
     """Folds the chunks of a partition, in whatever order they come, into `shard`, from where it stands: the outputs of some thousand
     records at a time, with the append time of the record that caused each.
 
@@ -188,15 +192,13 @@ def fold_chunks(shard: Shard, chunks: Iterable[Chunk], registry: Registry) -> It
         yield shard.fold_run(run) if run is not None else _fold_singly(shard, unpack_chunk(chunk))
 
 
-def _fold_singly(shard: Shard, records: Iterable[Record]) -> tuple[list[int], list[Output]]:
-    step = shard.step
+def _fold_singly(shard: Shard, records: Iterable[Record]) -> tuple[list[int], list[Emitted]]:
     times: list[int] = []
-    outputs: list[Output] = []
+    emitted: list[Emitted] = []
     for record in records:
-        if given := step(record):
-            outputs += given
-            times += [record.at] * len(given)
-    return times, outputs
+        shard.emit_step(record, emitted)
+        times += [record.at] * (len(emitted) - len(times))
+    return times, emitted
 
 
 @contextmanager

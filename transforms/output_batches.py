@@ -11,16 +11,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from schemas.rails import Record, Source
+from schemas.rails import Position, Record
 from transforms.avro_runtime import enc_long, enc_str
 from transforms.chunks import encode_record
-from transforms.fold import Output
+from transforms.fold import Emitted, Shard
 from transforms.registry import Registry
 
 MIN_OUTPUTS = 32  # below, they are encoded sooner one by one
 MAX_WIDTH = 256  # bytes of a key, value or string: matrices that are wide and mostly empty cost more than they save
 
 Longs = npt.NDArray[np.int64]
+
+_SHIFTS = np.arange(0, 70, 7, dtype=np.uint64)
 
 
 class _Unfit(Exception):
@@ -37,19 +39,15 @@ class Column(NamedTuple):
 
 def long_column(numbers: Longs) -> Column:
     """Integers as Avro writes them: zigzag, seven bits to a byte, lowest first."""
-    rest: Any = ((numbers << 1) ^ (numbers >> 63)).view(np.uint64)
-    width = max(1, (int(rest.max()).bit_length() + 6) // 7)
-    made = np.empty((len(rest), width), np.uint8)
-    counts = np.ones((len(rest), width), np.bool_)
-    sizes = np.ones(len(rest), np.int64)
-    for place in range(width):
-        if place:
-            counts[:, place] = here = rest > 0
-            sizes += here
-        made[:, place] = rest & np.uint64(0x7F)
-        rest = rest >> np.uint64(7)
-        made[:, place] |= (rest > 0).view(np.uint8) << 7
-    return Column(made, counts, sizes)
+    z: Any = ((numbers << 1) ^ (numbers >> 63)).view(np.uint64)
+    width = max(1, (int(z.max()).bit_length() + 6) // 7)
+    if width == 1:
+        return Column(z.astype(np.uint8)[:, None], np.ones((len(z), 1), np.bool_), np.ones(len(z), np.int64))
+    groups = z[:, None] >> _SHIFTS[:width]
+    more = groups > 0x7F  # of the groups behind this one some are left
+    sizes = more.sum(axis=1) + 1
+    made = (groups.astype(np.uint8) & 0x7F) | more.view(np.uint8) << 7
+    return Column(made, np.arange(width) < sizes[:, None], sizes)
 
 
 def bytes_columns(values: Sequence[bytes] | Sequence[str]) -> list[Column]:
@@ -78,43 +76,51 @@ def join_columns(columns: Sequence[Column]) -> bytes:
 
 
 class OutputEncoder:
-    """Encodes outputs of the shard `source`."""
+    """Encodes what `shard` emits, as records with their identity."""
 
-    def __init__(self, registry: Registry, source: Source) -> None:
-        self._registry = registry
+    def __init__(self, registry: Registry, shard: Shard) -> None:
+        self._registry, self._shard = registry, shard
+        source = shard.source
         self._origin = b"\2" + enc_str(source.stage) + enc_str(source.topic) + enc_long(source.partition)
         self._fields: dict[type, list[str] | None] = {}
 
-    def encode(self, first: int, times: Sequence[int], outputs: Sequence[Output]) -> bytes:
-        """The payload of a chunk: `outputs` as records from offset `first`, appended at `times`."""
-        _, _, keys, events, origins, _ = zip(*outputs, strict=True)
+    def encode(self, first: int, times: Sequence[int], emitted: Sequence[Emitted]) -> bytes:
+        """The payload of a chunk: all that comes next to one partition, as records from offset `first`, appended at `times`."""
+        topics, partitions, keys, events, offsets, indexes, versions = zip(*emitted, strict=True)
+        rows = len(emitted)
+        if rows < MIN_OUTPUTS or None in keys or versions.count(None) < rows:
+            return self._singly(first, times, emitted)
+        target = (topics[0], partitions[0])
+        if target not in self._shard.prevs:  # the first of all has no `prev`
+            return self._singly(first, times[:1], emitted[:1]) + self.encode(first + 1, times[1:], emitted[1:])
         try:
-            if len(outputs) < MIN_OUTPUTS or None in keys or None in origins:
-                raise _Unfit
-            _, offsets, indexes, prevs = zip(*origins, strict=True)
-            if prevs[0] is None:  # only the first output to a partition has none before it
-                return self._singly(first, times[:1], outputs[:1]) + self.encode(first + 1, times[1:], outputs[1:])
-            prev_offsets, prev_indexes = zip(*prevs, strict=True)
-            rows = len(outputs)
-            columns = [
+            key, value = bytes_columns(keys), self._values(events)
+        except _Unfit:
+            return self._singly(first, times, emitted)
+        prev = self._shard.follow(target, Position(offsets[-1], indexes[-1]))
+        assert prev is not None
+        # Positions, that of `prev` first: each is the `prev` of the next.
+        positions = [
+            long_column(np.array((before, *column))) for before, column in zip(prev, (offsets, indexes), strict=True)
+        ]
+        return join_columns(
+            [
                 long_column(np.arange(first, first + rows)),
                 long_column(np.array(times)),
                 constant_column(b"\2", rows),
-                *bytes_columns(keys),
+                *key,
                 constant_column(b"\2", rows),
-                *self._values(events),
+                *value,
                 constant_column(self._origin, rows),
-                *(long_column(np.array(numbers)) for numbers in (offsets, indexes)),
+                *(Column(*(part[1:] for part in column)) for column in positions),
                 constant_column(b"\2", rows),
-                *(long_column(np.array(numbers)) for numbers in (prev_offsets, prev_indexes)),
+                *(Column(*(part[:-1] for part in column)) for column in positions),
                 constant_column(b"\0", rows),  # no headers
             ]
-        except _Unfit:
-            return self._singly(first, times, outputs)
-        return join_columns(columns)
+        )
 
-    def _singly(self, first: int, times: Sequence[int], outputs: Sequence[Output]) -> bytes:
-        encode = self._registry.encode
+    def _singly(self, first: int, times: Sequence[int], emitted: Sequence[Emitted]) -> bytes:
+        encode, outputs = self._registry.encode, self._shard.identify(emitted)
         return b"".join(
             encode_record(Record(offset, at, output.key, encode(output.event), output.origin, ()))
             for offset, (at, output) in enumerate(zip(times, outputs, strict=True), first)

@@ -207,7 +207,7 @@ def test_bad_arguments_are_named(tmp_path: Path) -> None:
             UpsertRows(path, (KEYS, table))
     with pytest.raises(ValueError, match="two tables or views of one name"):
         UpsertRows(path, (KEYS,), {"keys": "SELECT 1"})
-    with pytest.raises(ValueError, match=r"a database ends in \.sqlite, \.db or \.duckdb, got 'v\.txt'"):
+    with pytest.raises(ValueError, match=r"a database ends in one of \.duckdb, \.sqlite, \.db, got 'v\.txt'"):
         UpsertRows("v.txt", (KEYS,))
     with pytest.raises(ValueError, match="rows of table events, which is not one of keys"):
         upsert_rows(path, (KEYS,), batches(EVENTS, [(1, 1, None)]))
