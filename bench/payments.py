@@ -6,6 +6,7 @@ and the generation of the input are not. The work has no peer to stand beside: t
 
 import argparse
 import gc
+import json
 import statistics
 import sys
 import tempfile
@@ -26,10 +27,11 @@ from schemas import load_schema
 from schemas.payments import LedgerEntry
 from transforms.aggregates import Max
 from transforms.chunks import unpack_chunk
+from transforms.lines import WriteLines
 from transforms.record_files import write_record_file
 from transforms.rows import FieldRows
 from transforms.topic_files import ReadTopic, read_topic
-from transforms.windows import AggregateByWindow, Fixed
+from transforms.windows import AggregateByWindow, Fixed, WindowRow
 
 PAYMENTS, ACCOUNTS = 50_000, 1_000
 ALL_TIME_MS = 100 * 366 * 86_400_000  # one window
@@ -58,8 +60,8 @@ def run_replay(topics_folder: Path, folder: Path) -> None:
         raise RuntimeError("the replay differs")
 
 
-def run_balances(topics_folder: Path, found: list[Any] | None = None) -> None:
-    """The newest entry of each account in the journal, by its version: the balances, rebuilt."""
+def run_balances(topics_folder: Path, lines: Path | None = None) -> None:
+    """The newest entry of each account in the journal, by its version: the balances, rebuilt; with `lines`, as JSON."""
     frame = int.from_bytes(REGISTRY.frame(LedgerEntry)[1:], "big")
     schema = load_schema("payments.LedgerEntry")
     rows = FieldRows({frame: schema}, key="account_id", time="at", value=("version", "balance", "pending"))
@@ -69,16 +71,20 @@ def run_balances(topics_folder: Path, found: list[Any] | None = None) -> None:
         | "Read" >> ReadTopic(topics_folder, topics.JOURNAL.name)
         | "Rebuild" >> AggregateByWindow(rows, Fixed(ALL_TIME_MS), Max())
     ).results
-    if found is not None:
-        _ = balances | "Keep" >> beam.Map(lambda row: found.append((row.key, *row.value)))
+    if lines is not None:
+        _ = balances | "AsLine" >> beam.Map(_line).with_output_types(str) | "Keep" >> WriteLines(str(lines))
     pipeline.run().wait_until_finish()
+
+
+def _line(row: WindowRow) -> str:
+    return json.dumps([row.key, *row.value])
 
 
 def check_balances(topics_folder: Path) -> None:
     """The rebuilt balances are those that the processor published."""
-    found: list[Any] = []
-    run_balances(topics_folder, found)
-    rebuilt = {key: (version, balance, pending) for key, version, balance, pending in found}
+    lines = topics_folder.parent / "balances.jsonl"
+    run_balances(topics_folder, lines)
+    rebuilt = {key: tuple(values) for key, *values in map(json.loads, lines.read_text(encoding="utf-8").splitlines())}
     published = {}
     for chunk in read_topic(topics_folder, topics.BALANCES.name):
         for record in unpack_chunk(chunk):
