@@ -30,49 +30,76 @@ class _Unfit(Exception):
 
 
 class Column(NamedTuple):
-    """One field of all records: bytes, which of them count, and how many do in each row."""
+    """One field of all records: a matrix of bytes, which of them count (None: all), and how many do in each row."""
 
     bytes: npt.NDArray[np.uint8]
-    counts: npt.NDArray[np.bool_]
-    sizes: Longs
+    counts: npt.NDArray[np.bool_] | None
+    sizes: Longs | int
+
+    def rows(self, part: slice) -> "Column":
+        counts, sizes = self.counts, self.sizes
+        return Column(
+            self.bytes[part],
+            None if counts is None else counts[part],
+            sizes if isinstance(sizes, int) else sizes[part],
+        )
+
+
+Part = Column | bytes  # bytes: the same in all rows
 
 
 def long_column(numbers: Longs) -> Column:
     """Integers as Avro writes them: zigzag, seven bits to a byte, lowest first."""
     z: Any = ((numbers << 1) ^ (numbers >> 63)).view(np.uint64)
-    width = max(1, (int(z.max()).bit_length() + 6) // 7)
+    width = _width(z.max())
     if width == 1:
-        return Column(z.astype(np.uint8)[:, None], np.ones((len(z), 1), np.bool_), np.ones(len(z), np.int64))
+        return Column(z.astype(np.uint8)[:, None], None, 1)
     groups = z[:, None] >> _SHIFTS[:width]
+    if _width(z.min()) == width:
+        made = groups.astype(np.uint8) | 0x80
+        made[:, -1] &= 0x7F
+        return Column(made, None, width)
     more = groups > 0x7F  # of the groups behind this one some are left
     sizes = more.sum(axis=1) + 1
     made = (groups.astype(np.uint8) & 0x7F) | more.view(np.uint8) << 7
     return Column(made, np.arange(width) < sizes[:, None], sizes)
 
 
-def bytes_columns(values: Sequence[bytes] | Sequence[str]) -> list[Column]:
+def _width(z: Any) -> int:
+    return max(1, (int(z).bit_length() + 6) // 7)
+
+
+def bytes_columns(values: Sequence[bytes] | Sequence[str]) -> list[Part]:
     """Bytes, or ASCII, behind their lengths."""
     sizes = np.fromiter(map(len, values), np.int64, len(values))
     width = int(sizes.max())
     if width > MAX_WIDTH:
         raise _Unfit
-    lengths = long_column(sizes)
     if not width:
-        return [lengths]
+        return [b"\0"]
     made = np.array(values, f"S{width}").view(np.uint8).reshape(len(values), width)
-    return [lengths, Column(made, np.arange(width) < sizes[:, None], sizes)]
+    if sizes.min() == width:
+        return [enc_long(width), Column(made, None, width)]
+    return [long_column(sizes), Column(made, np.arange(width) < sizes[:, None], sizes)]
 
 
-def constant_column(value: bytes, rows: int) -> Column:
-    """The same bytes in all rows."""
-    made = np.broadcast_to(np.frombuffer(value, np.uint8), (rows, len(value)))
-    return Column(made, np.broadcast_to(np.True_, made.shape), np.full(rows, len(value)))
-
-
-def join_columns(columns: Sequence[Column]) -> bytes:
+def join_columns(rows: int, parts: Sequence[Part]) -> bytes:
     """The rows, one after another."""
-    made = np.concatenate([column.bytes for column in columns], axis=1)
-    return made[np.concatenate([column.counts for column in columns], axis=1)].tobytes()
+    widths = [len(part) if isinstance(part, bytes) else part.bytes.shape[1] for part in parts]
+    made = np.empty((rows, sum(widths)), np.uint8)
+    counts: Any = None
+    end = 0
+    for part, width in zip(parts, widths, strict=True):
+        start, end = end, end + width
+        if isinstance(part, bytes):
+            made[:, start:end] = np.frombuffer(part, np.uint8)
+            continue
+        made[:, start:end] = part.bytes
+        if part.counts is not None:
+            if counts is None:
+                counts = np.ones(made.shape, np.bool_)
+            counts[:, start:end] = part.counts
+    return (made if counts is None else made[counts]).tobytes()
 
 
 class OutputEncoder:
@@ -104,19 +131,20 @@ class OutputEncoder:
             long_column(np.array((before, *column))) for before, column in zip(prev, (offsets, indexes), strict=True)
         ]
         return join_columns(
+            rows,
             [
                 long_column(np.arange(first, first + rows)),
                 long_column(np.array(times)),
-                constant_column(b"\2", rows),
+                b"\2",
                 *key,
-                constant_column(b"\2", rows),
+                b"\2",
                 *value,
-                constant_column(self._origin, rows),
-                *(Column(*(part[1:] for part in column)) for column in positions),
-                constant_column(b"\2", rows),
-                *(Column(*(part[:-1] for part in column)) for column in positions),
-                constant_column(b"\0", rows),  # no headers
-            ]
+                self._origin,
+                *(column.rows(slice(1, None)) for column in positions),
+                b"\2",
+                *(column.rows(slice(None, -1)) for column in positions),
+                b"\0",  # no headers
+            ],
         )
 
     def _singly(self, first: int, times: Sequence[int], emitted: Sequence[Emitted]) -> bytes:
@@ -126,17 +154,19 @@ class OutputEncoder:
             for offset, (at, output) in enumerate(zip(times, outputs, strict=True), first)
         )
 
-    def _values(self, events: Sequence[Any]) -> list[Column]:
+    def _values(self, events: Sequence[Any]) -> list[Part]:
         """The framed values, behind their lengths."""
         kinds = set(map(type, events))
         kind = kinds.pop()
         if not kinds and (fields := self._plain_fields(kind)) is not None:
             try:
-                columns = [constant_column(self._registry.frame(kind), len(events))]
+                parts: list[Part] = [self._registry.frame(kind)]
                 for field, values in zip(fields, zip(*events, strict=True), strict=True):
-                    columns += _field_columns(field, values)
-                sizes = np.sum([column.sizes for column in columns], axis=0)
-                return [long_column(sizes), *columns]
+                    parts += _field_parts(field, values)
+                sizes: Any = 0
+                for part in parts:
+                    sizes = sizes + (len(part) if isinstance(part, bytes) else part.sizes)
+                return [enc_long(sizes) if isinstance(sizes, int) else long_column(sizes), *parts]
             except (_Unfit, UnicodeEncodeError, OverflowError):
                 pass  # the codec knows what to do
         return bytes_columns(list(map(self._registry.encode, events)))
@@ -153,7 +183,7 @@ class OutputEncoder:
 _PYTHON = {"int": int, "long": int, "string": str, "bytes": bytes}
 
 
-def _field_columns(field: str, values: Sequence[Any]) -> list[Column]:
+def _field_parts(field: str, values: Sequence[Any]) -> list[Part]:
     if set(map(type, values)) != {_PYTHON[field]}:
         raise _Unfit
     if field in ("string", "bytes"):
