@@ -9,15 +9,14 @@ whole run of a pipeline, its start included. The pairs of both are compared, all
 """
 
 import argparse
-import gc
 import io
 import json
 import random
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 
+from bench.side_by_side import check_same, keep, seconds
 from schemas.rails import Record
 from transforms.chunks import pack_chunks
 from transforms.joins import JoinByInterval
@@ -87,7 +87,7 @@ def run_ours(directory: Path, kept: Path | None = None, buckets: int = 32) -> No
         pairs = joined.results | "Pairs" >> beam.Map(
             lambda row: (row.key, row.left.time, row.right.time, row.left.value, row.right.value)
         ).with_output_types(Pair)
-        _keep(pairs, kept)
+        keep(pairs, kept)
 
 
 class DecodeEvent(beam.DoFn):
@@ -141,32 +141,7 @@ def run_idiomatic(directory: Path, kept: Path | None = None) -> None:
             | beam.CoGroupByKey()
             | "Compare" >> beam.FlatMap(compare_pairs).with_output_types(Pair)
         )
-        _keep(pairs, kept)
-
-
-def _keep(pairs: Any, kept: Path | None) -> None:
-    if kept is not None:
-        _ = pairs | beam.Map(json.dumps) | beam.io.WriteToText(str(kept), num_shards=1, shard_name_template="")
-
-
-def check_same(directory: Path) -> int:
-    """Runs both once and compares their pairs, all of them; returns how many there are."""
-    found = []
-    for run in (run_ours, run_idiomatic):
-        path = directory / f"{run.__name__}.jsonl"
-        run(directory, path)
-        found.append(sorted(path.read_text().splitlines()))
-    if found[0] != found[1]:
-        raise AssertionError(f"pairs differ, {len(found[0])} and {len(found[1])} of them")
-    return len(found[0])
-
-
-def seconds(run: Callable[[Path], None], directory: Path) -> float:
-    """Wall-clock time of one run."""
-    gc.collect()
-    start = time.perf_counter()
-    run(directory)
-    return time.perf_counter() - start
+        keep(pairs, kept)
 
 
 def measure(repeats: int = 5, records: int = 100_000) -> list[dict[str, Any]]:
@@ -177,11 +152,11 @@ def measure(repeats: int = 5, records: int = 100_000) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         write_topics(directory, records)
-        check_same(directory)
+        check_same(directory, *(partial(run, directory) for run in (run_ours, run_idiomatic)))
         ours, theirs = [], []
         for _ in range(repeats):
-            ours.append(seconds(run_ours, directory))
-            theirs.append(seconds(run_idiomatic, directory))
+            ours.append(seconds(partial(run_ours, directory)))
+            theirs.append(seconds(partial(run_idiomatic, directory)))
     value, baseline = (statistics.median(times) / (2 * records) * 1e6 for times in (ours, theirs))
     row = {"name": "interval join", "unit": "µs/record", "value": round(value, 3), "baseline": round(baseline, 3)}
     return [{**row, "ratio": round(baseline / value, 1), "floor": 8, "aim": 20, "floor_is": "ratio"}]

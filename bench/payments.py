@@ -1,23 +1,24 @@
 """Payments end to end, replay, and balances out of the journal: `python -m bench.payments`.
 
-Everything runs on the in-process engine with one worker, from files to files. The start of the pipeline is included; that of the interpreter
-and the generation of the input are not. The work has no peer to stand beside: the rows are absolute, and depend on the machine and its load.
+Everything runs on the in-process engine with one worker, from files to files. The start of the pipeline is included; that of the
+interpreter and the generation of the input are not. The work has no peer to stand beside: the rows are absolute, and depend on the
+machine and its load.
 """
 
 import argparse
-import gc
 import json
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from bench.side_by_side import seconds
 from payments import topics
 from payments.generator import Generation, Settings
 from pipelines import payments, payments_replay
@@ -95,13 +96,6 @@ def check_balances(topics_folder: Path) -> None:
         raise RuntimeError("the rebuilt balances are not the published ones")
 
 
-def _seconds(run: Callable[[], None]) -> float:
-    gc.collect()
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
 def measure(repeats: int = 5, count: int = PAYMENTS) -> list[dict[str, Any]]:
     """Rows {name, unit, value, baseline, ratio, floor, aim, floor_is}: medians of `repeats` rounds that take turns."""
     with tempfile.TemporaryDirectory(prefix="bench-payments-") as place:
@@ -137,7 +131,7 @@ def measure(repeats: int = 5, count: int = PAYMENTS) -> list[dict[str, Any]]:
             for name, _, _, run, _, _ in works:
                 to = root / f"{turn}-{len(times[name])}-{name[:6]}"
                 to.mkdir()
-                times[name].append(_seconds(lambda run=run, to=to: run(to)))
+                times[name].append(seconds(partial(run, to)))
     rows = []
     for name, unit, amount, _, floor, aim in works:
         value = amount / statistics.median(times[name])

@@ -11,16 +11,15 @@ which leaves rows per card and windows per row as they are.
 """
 
 import argparse
-import gc
 import io
 import json
 import random
 import statistics
 import sys
 import tempfile
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.window import FixedWindows, SlidingWindows, TimestampedValue
 
+from bench.side_by_side import check_same, keep, seconds
 from schemas.rails import Record
 from transforms.aggregates import Sum
 from transforms.chunks import CHUNK_RECORDS, pack_chunks
@@ -101,7 +101,7 @@ def run_ours(directory: Path, window: Fixed | Sliding, sums: Path | None = None)
         results = (
             p | ReadTopic(str(directory), TOPIC, CHUNKS_OF) | AggregateByWindow(rows, window, Sum(), LATENESS_MS)
         ).results | beam.Map(lambda r: (r.key, r.end, r.value)).with_output_types(tuple[str, int, int])
-        _keep(results, sums)
+        keep(results, sums)
 
 
 def run_idiomatic(directory: Path, window: Fixed | Sliding, sums: Path | None = None) -> None:
@@ -119,37 +119,12 @@ def run_idiomatic(directory: Path, window: Fixed | Sliding, sums: Path | None = 
             | beam.CombinePerKey(sum)
             | beam.ParDo(_WithWindow()).with_output_types(tuple[str, int, int])
         )
-        _keep(results, sums)
+        keep(results, sums)
 
 
 class _WithWindow(beam.DoFn):
     def process(self, element: tuple[str, int], window: Any = beam.DoFn.WindowParam) -> Iterator[tuple[str, int, int]]:
         yield element[0], window.end.micros // 1000, element[1]
-
-
-def _keep(results: Any, sums: Path | None) -> None:
-    if sums is not None:
-        _ = results | beam.Map(json.dumps) | beam.io.WriteToText(str(sums), num_shards=1, shard_name_template="")
-
-
-def check_same(directory: Path, window: Fixed | Sliding) -> int:
-    """Runs both once and compares their sums, all of them; returns how many there are."""
-    found = []
-    for run in (run_ours, run_idiomatic):
-        path = directory / f"{run.__name__}.jsonl"
-        run(directory, window, path)
-        found.append(sorted(path.read_text().splitlines()))
-    if found[0] != found[1]:
-        raise AssertionError(f"{window}: sums differ, {len(found[0])} and {len(found[1])} of them")
-    return len(found[0])
-
-
-def seconds(run: Callable[[Path, Fixed | Sliding], None], directory: Path, window: Fixed | Sliding) -> float:
-    """Wall-clock time of one run."""
-    gc.collect()
-    start = time.perf_counter()
-    run(directory, window)
-    return time.perf_counter() - start
 
 
 def measure(repeats: int, records: int = RECORDS) -> list[dict[str, Any]]:
@@ -168,14 +143,14 @@ def measure(repeats: int, records: int = RECORDS) -> list[dict[str, Any]]:
         write_topic(wide, records, WIDE)
         write_topic(start, CHUNK_RECORDS)
         for name, window in (("fixed", Fixed(SIZE_MS)), ("sliding", Sliding(SIZE_MS, PERIOD_MS))):
-            check_same(whole, window)
+            check_same(whole, *(partial(run, whole, window) for run in (run_ours, run_idiomatic)))
             times: dict[tuple[Any, Path], list[float]] = defaultdict(list)
             for _ in range(repeats):
                 for run, directory in [(run_idiomatic, whole), (run_idiomatic, start)] + [
                     (run_ours, wide),
                     (run_ours, start),
                 ] * SHORT_RUNS:
-                    times[run, directory].append(seconds(run, directory, window))
+                    times[run, directory].append(seconds(partial(run, directory, window)))
             value, baseline = (
                 (count - CHUNK_RECORDS)
                 / (statistics.median(times[run, directory]) - statistics.median(times[run, start]))
