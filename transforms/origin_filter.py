@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 
 from schemas.rails import Record, Source
-from transforms.fold import MissingRecord
+from transforms.fold import ForkedWriter, MissingRecord
 
 
 class OriginFilter:
@@ -29,7 +29,8 @@ class OriginFilter:
         """Whether the record is none that has come before; it has come from now on. Records without origin are always
         new.
 
-        MissingRecord if the shard wrote something before it that never came; then nothing is marked.
+        MissingRecord if the shard wrote something before it that never came; ForkedWriter if it wrote it after an older
+        output than the newest that came, so that it has two histories. Then nothing is marked.
         """
         if record.origin is None:
             return True
@@ -41,6 +42,11 @@ class OriginFilter:
             raise MissingRecord(
                 f"{self.topic}/{self.partition}/{record.offset}: {source.stage}/{source.topic}/{source.partition} wrote "
                 f"{prev[0]}.{prev[1]} before {offset}.{index}, but it never arrived (seen so far: {mark})"
+            )
+        if prev != mark:
+            raise ForkedWriter(
+                f"{self.topic}/{self.partition}/{record.offset}: {source.stage}/{source.topic}/{source.partition} wrote "
+                f"{offset}.{index} after {prev}, but {mark} has arrived: the writer has two histories"
             )
         self.marks[source] = offset, index
         return True

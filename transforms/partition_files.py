@@ -112,8 +112,8 @@ class PartitionWriter:
     """Writes one partition file; it appears under its name, whole, on `close`. As a context manager, an exception
     discards it.
 
-    Chunks and records must follow one another in offset order (TopicFileError otherwise). The same records give the
-    same bytes whatever chunks they come in.
+    Each chunk must begin where the one before it ended (TopicFileError otherwise). Holes inside a chunk are not looked
+    for: that would decode every record. The same records give the same bytes whatever chunks they come in.
     """
 
     def __init__(self, path: str | Path, topic: str, partition: int, partitions: int, codec: str = "null") -> None:
@@ -174,8 +174,14 @@ class PartitionWriter:
                 self._write_block(block)
 
     def append(self, records: Iterable[Record]) -> None:
-        """Appends single records."""
+        """Appends single records, whose offsets must follow one another (TopicFileError otherwise)."""
         batch = list(records)
+        start = (batch[0].offset if batch else 0) if self._next is None else self._next
+        for expected, record in enumerate(batch, start):
+            if record.offset != expected:
+                raise TopicFileError(
+                    f"{self.path}: expected offset {expected}, got {record.offset}: offsets are not consecutive"
+                )
         for i in range(0, len(batch), CHUNK_RECORDS):
             clock = -1 if self._last is None else max(self._last.clock, *(r.at for r in unpack_chunk(self._last)))
             self.write(pack_chunk(*self._place, batch[i : i + CHUNK_RECORDS], clock))

@@ -6,6 +6,7 @@
 | `.avro` | events of one type that the registry knows | the event, at `time_of` it, keyed by `key_of` it |
 | `.jsonl`, `.jsonl.gz` | one event per line (`EventObjects.read_line`) | the same; at the line's `at` where it has one |
 
+A time outside the years 1970 to 9999 is no time of a log: the record has that of the one before it, raw records too.
 Nothing in such a file is lost: a line that is no event becomes a record with the line's bytes as value, without key, at the time of the
 line before it in the file, and a header `reader.error` that says what is wrong; it ends in the dead letters. A file that cannot be read as
 what its name says is a RecordFileError.

@@ -35,7 +35,8 @@ class RecordFileError(InputError):
 class Reading(NamedTuple):
     """How files become records.
 
-    time_of: time (ms) an event is appended at; where it lies outside the years 1970 to 9999 the record has the time of the one before it.
+    time_of: time (ms) an event is appended at; where it, or the `at` of a raw record, lies outside the years 1970 to 9999 the record has
+    the time of the one before it.
     key_of: the record's key, None for none. Both are pure; BadRecord makes a record without key of the event, as of a bad line.
     """
 
@@ -190,12 +191,19 @@ def _blocks(path: str, blocks: Any) -> Iterator[tuple[int, bytes, int]]:
 
 
 def _raw_records(path: str, blocks: Any) -> Iterator[Record]:
+    """As they stand there; the log takes their times as they are, so no time may be one that no log can have."""
+    time = _NO_TIME
     for number, payload, count in _blocks(path, blocks):
         try:
             records = decode_records(payload, count)
         except BadRecord as error:
             raise RecordFileError(f"{path}: damaged in block {number}: {error.code}") from None
-        yield from records
+        for record in records:
+            if 0 <= record.at <= LAST_TIME:
+                time = record.at
+                yield record
+            else:
+                yield record._replace(at=time)
 
 
 def _event_records(path: str, name: str, blocks: Any, reading: Reading) -> Iterator[Record]:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.rails import Origin, Position, Record, Source
-from transforms.fold import MissingRecord
+from transforms.fold import ForkedWriter, MissingRecord
 from transforms.origin_filter import OriginFilter
 
 A, B = Source("stage", "topic", 0), Source("stage", "topic", 1)
@@ -84,10 +84,10 @@ def test_it_is_the_rule_of_the_engine():
     class Reader(Processor):
         stage, reads, versions = "reader", (), (1,)
 
-    rng = random.Random(4)
-    for seed in range(200):
-        log = [one for source in (A, B) for one in outputs(source, 6, seed)]
-        log = [rng.choice(log) for _ in range(8)]
+    rng, seen = random.Random(4), set()
+    for _ in range(200):
+        log = [one for source in (A, B, A) for one in outputs(source, 6, rng.randrange(400))]
+        log = rng.choices(log, k=8)
         verdicts = []
         shard = Shard(Reader(), "t", 0, 1, bytes)
         for judge in (OriginFilter("t", 0).is_new, lambda record, shard=shard: not shard._is_repeat(record.origin)):
@@ -97,8 +97,21 @@ def test_it_is_the_rule_of_the_engine():
                     found.append(judge(record))
                 except MissingRecord:
                     found.append("missing")
+                except ForkedWriter:
+                    found.append("forked")
             verdicts.append(found)
         assert verdicts[0] == verdicts[1]
+        seen.update(verdicts[0])
+    assert seen == {True, False, "missing", "forked"}
+
+
+@pytest.mark.parametrize("prev", [None, Position(1, 0)])
+def test_a_writer_with_two_histories_stops_the_reader_and_marks_nothing(prev):
+    one = OriginFilter("payments.journal", 3, {A: (2, 0)})
+    with pytest.raises(ForkedWriter, match=r"payments\.journal/3/0: stage/topic/0 wrote 3\.0 after .* two histories"):
+        one.is_new(records([Origin(A, 3, 0, prev)])[0])
+    assert one.marks == {A: (2, 0)}
+    assert one.is_new(records([Origin(A, 3, 0, Position(2, 0))])[0])
 
 
 @pytest.mark.parametrize("saved", [b"", b"{}", b'{"topic": "t", "partition": -1, "marks": []}', b'{"marks": [[1]]}'])

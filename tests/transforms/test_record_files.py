@@ -19,7 +19,7 @@ from transforms import record_files
 from transforms.avro import MAX_BYTES
 from transforms.chunks import CHUNK_RECORDS, Chunk, pack_chunks, unpack_chunk
 from transforms.errors import BadRecord
-from transforms.event_objects import EventObjects
+from transforms.event_objects import LAST_TIME, EventObjects
 from transforms.record_files import (
     Reading,
     ReadRecords,
@@ -110,8 +110,8 @@ def test_the_header_is_checked_without_reading_the_file(
 def test_raw_records_are_kept_whatever_their_values_and_numbered_anew(tmp_path: Path) -> None:
     raw = [
         Record(7, 500, None, b"\x00rubbish", None, (Header("h", b"1"),)),
-        Record(7, -3, b"key", None, None, ()),
-        Record(0, 1 << 62, b"", b"", None, ()),
+        Record(7, 3, b"key", None, None, ()),
+        Record(0, LAST_TIME, b"", b"", None, ()),
     ]
     assert write_record_file(tmp_path / "r.avro", raw, "deflate") == 3
     chunks = list(read_record_file(str(tmp_path / "r.avro"), reading(2)))
@@ -143,6 +143,15 @@ def test_a_chunk_ends_early_when_its_records_are_large(tmp_path: Path, monkeypat
     chunks = list(read_record_file(str(tmp_path / "r.avro"), reading()))
     assert all(1000 <= len(chunk.payload) < 1100 for chunk in chunks[:-1])
     assert [record for chunk in chunks for record in unpack_chunk(chunk)] == RECORDS
+
+
+def test_a_raw_time_that_no_log_can_have_becomes_that_of_the_record_before(tmp_path: Path) -> None:
+    last = LAST_TIME
+    times = [-2, 5, -1, (1 << 63) - 1, -(1 << 63), 0, last + 1, last, 3]
+    write_record_file(tmp_path / "r.avro", [Record(0, at, b"k", b"v", None, ()) for at in times])
+    records = records_of(tmp_path / "r.avro")
+    assert [record.at for record in records] == [5, 5, 5, 5, 5, 0, 0, last, 3]
+    assert {record._replace(offset=0, at=0) for record in records} == {Record(0, 0, b"k", b"v", None, ())}
 
 
 # --- events ---

@@ -90,6 +90,19 @@ def test_appending_records_writes_the_same_file_as_chunks(tmp_path: Path) -> Non
     assert path.read_bytes() == golden
 
 
+@pytest.mark.parametrize(
+    ("before", "batch", "expected"), [(0, [0, 1, 3], 2), (3, [4], 3), (0, [5, 5], 6), (3, [3, 2], 4)]
+)
+def test_records_that_are_appended_with_holes_are_refused(
+    tmp_path: Path, before: int, batch: list[int], expected: int
+) -> None:
+    with PartitionWriter(tmp_path / "p.avro", "t", 0, 1) as writer:
+        writer.append(RECORDS[:before])
+        with pytest.raises(TopicFileError, match=f"expected offset {expected}, got {batch[-1]}: offsets are not"):
+            writer.append([RECORDS[n] for n in batch])
+        assert writer.count == before
+
+
 def test_a_partition_may_start_above_zero(tmp_path: Path) -> None:
     chunks = list(pack_chunks("t", 0, RECORDS[500:700]))
     path, _ = write_partition(tmp_path, "t", 0, 1, chunks)
