@@ -117,6 +117,7 @@ def upsert_rows(
                 kind.upsert(connection, table, data)
             counts.append((table.name, len(data)))
         connection.execute("COMMIT")
+        kind.settle(connection)
     return counts
 
 
@@ -127,7 +128,11 @@ def _whole(path: str | Path) -> Iterator[Path]:
         yield Path(path)
     else:
         with temporary_path(path) as temporary:
-            yield temporary
+            try:
+                yield temporary
+            finally:  # what a database that fails leaves beside its file
+                for ending in _Sqlite.beside + _DuckDb.beside:
+                    temporary.with_name(temporary.name + ending).unlink(missing_ok=True)
 
 
 def _prepare(path: str | Path, connection: Any, tables: Sequence[Table], views: Mapping[str, str], kind: Any) -> None:
@@ -162,6 +167,12 @@ def _errors(path: str | Path) -> Iterator[None]:
 
 
 class _Sqlite:
+    beside = ("-journal",)
+
+    @staticmethod
+    def settle(connection: Any) -> None:
+        """All is in the file since COMMIT."""
+
     @staticmethod
     def connect(path: str | Path, read_only: bool = False) -> Any:
         if str(path) == ":memory:":
@@ -198,6 +209,13 @@ class _Sqlite:
 
 
 class _DuckDb:
+    beside = (".wal",)
+
+    @staticmethod
+    def settle(connection: Any) -> None:
+        """Puts into the file what COMMIT leaves in the log beside it. Closing would do so too, and not say when the disk is full."""
+        connection.execute("CHECKPOINT")
+
     @staticmethod
     def connect(path: str | Path, read_only: bool = False) -> Any:
         import duckdb

@@ -1,6 +1,8 @@
 import random
+import resource
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +136,41 @@ def test_nothing_changes_when_something_fails(tmp_path: Path, ending: str, monke
         upsert_rows(path, TABLES, batches(BALANCES, [balance(1, 2)]) + batches(EVENTS, [(1, 1, 1.0)]))
     assert seen == ["balances", "events"]
     assert balances(path) == [balance(1, 1)]
+
+
+@contextmanager
+def no_file_above(size: int) -> Iterator[None]:
+    """Writing beyond that fails, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+# A database of DuckDB that holds the tables alone has 0.5 MB, and its log of these rows less than its file.
+@pytest.mark.parametrize(("ending", "size"), [(".duckdb", 300_000), (".duckdb", 10_000), (".sqlite", 60_000)])
+def test_a_full_disk_leaves_nothing_and_is_said(tmp_path: Path, ending: str, size: int) -> None:
+    path = tmp_path / f"views{ending}"
+    rows = batches(BALANCES, [balance(i, 1) for i in range(3_000)], 1_000)
+    with no_file_above(size), pytest.raises(SqlViewError) as caught:
+        upsert_rows(path, TABLES, rows, VIEWS)
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@every_database
+def test_a_full_disk_leaves_the_database_that_was_there(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"views{ending}"
+    upsert_rows(path, TABLES, batches(BALANCES, [balance(1, 1)]), VIEWS)
+    more = batches(BALANCES, [balance(i, i) for i in random.Random(1).sample(range(1, 300_000), 100_000)], 10_000)
+    with no_file_above(path.stat().st_size), pytest.raises(SqlViewError):
+        upsert_rows(path, TABLES, more, VIEWS)
+    assert (1, "acc0001") in query(path, "SELECT revision, id FROM balances")
+    upsert_rows(path, TABLES, more, VIEWS)
+    assert query(path, "SELECT COUNT(*) >= 100000 FROM balances") == [(True,)]
+    assert [item.name for item in tmp_path.iterdir()] == [path.name]
 
 
 @every_database
