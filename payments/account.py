@@ -34,6 +34,7 @@ class Account:
     version: int = 0
     settings: int = 0
     admin_id: str = ""
+    admin_digest: bytes = b""
     day: int = 0
     spent: int = 0
     in_flight: str | None = None

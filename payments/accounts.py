@@ -427,7 +427,8 @@ class AccountProcessor(Processor):
             context.count_as_duplicate()
 
     def _administer(self, key: str, account: Account | None, event: AccountEvent, context: Context) -> Account | None:
-        changed = change_account(key, account, event)
+        assert context.value is not None  # a record without value is a dead letter before it comes here
+        changed = change_account(key, account, event, context.value)
         if changed is None:
             context.count_as_duplicate()
             return account

@@ -3,6 +3,8 @@
 Administrative events carry an id and the settings version that their sender saw (contract line 11). What cannot be applied is a BadRecord.
 """
 
+from hashlib import blake2b
+
 from payments.account import MAX_COUNTER, Account
 from payments.admission import MAX_ID_CHARS, is_account_id
 from payments.currencies import EXPONENTS
@@ -15,12 +17,18 @@ AccountEvent = AccountOpened | AccountLimited | AccountFrozen | AccountClosed
 VELOCITY = "velocity"  # a Rule of this name, or of a name that begins with it and a colon, is a velocity rule
 
 
-def change_account(key: str, account: Account | None, event: AccountEvent) -> Account | None:
-    """The account after the event, changed in place; None if the event is the last one once more, and changes nothing."""
+def change_account(key: str, account: Account | None, event: AccountEvent, value: bytes) -> Account | None:
+    """The account after the event, changed in place; None if the event is the last one once more, and changes nothing.
+
+    `value` is the event as it came: the same action is one of the same id and the same bytes, as for payments (contract line 11).
+    """
     if not 0 < len(event.admin_id) <= MAX_ID_CHARS:
         raise BadRecord("BAD_ID", "admin_id is empty or too long")
+    digest = blake2b(value, digest_size=16).digest()
     if account is not None and event.admin_id == account.admin_id:
-        return None
+        if digest == account.admin_digest:
+            return None
+        raise BadRecord("ADMIN_ID_REUSED", "the last change of the account has this admin_id, and says something else")
     if event.expected != (0 if account is None else account.settings):
         raise BadRecord("STALE_SETTINGS", "the account has other settings than the sender saw")
     if isinstance(event, AccountOpened):
@@ -39,7 +47,7 @@ def change_account(key: str, account: Account | None, event: AccountEvent) -> Ac
     else:
         account.closed = True
     account.settings += 1
-    account.admin_id = event.admin_id
+    account.admin_id, account.admin_digest = event.admin_id, digest
     return account
 
 

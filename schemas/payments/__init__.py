@@ -125,6 +125,7 @@ class Account(NamedTuple):
     version: Journal version.
     settings: Settings version.
     admin_id: Last administrative action.
+    admin_digest: BLAKE2b of that action's value, 16 bytes: tells a repeat from another action under its id.
     day: UTC day of spent.
     spent: Debits and holds of the day, minor units.
     in_flight: payment_id of the debit that holds the gate.
@@ -147,6 +148,7 @@ class Account(NamedTuple):
     version: int
     settings: int
     admin_id: str
+    admin_digest: bytes
     day: int
     spent: int
     in_flight: str | None

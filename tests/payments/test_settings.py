@@ -8,7 +8,7 @@ from payments.accounts import AccountProcessor
 from payments.settings import change_account, change_rules
 from schemas.payments import AccountBalance, VelocityRule
 from schemas.rails import DeadLetter, Rule, Tick
-from tests.payments.world import START, Bench, accounts, closed, frozen, leg, limited, opened
+from tests.payments.world import REGISTRY, START, Bench, accounts, closed, frozen, leg, limited, opened
 from transforms.errors import BadRecord
 
 
@@ -36,8 +36,15 @@ def test_an_account_opens_with_its_settings_and_is_published():
     assert bench.outputs[0].version == 1
     assert bench.outputs[0].topic == "payments.balances"
     assert bench.account() == Account(
-        "JPY", overdraft_limit=50, daily_limit=70, one_in_flight=True, settings=1, admin_id="open-a"
+        "JPY",
+        overdraft_limit=50,
+        daily_limit=70,
+        one_in_flight=True,
+        settings=1,
+        admin_id="open-a",
+        admin_digest=bench.account().admin_digest,
     )
+    assert len(bench.account().admin_digest) == 16
 
 
 def test_every_change_raises_the_settings_version():
@@ -117,7 +124,33 @@ def test_the_same_event_again_is_a_duplicate():
         assert bench.feed(limited("a", 30)) == []
     assert bench.shard.counts.duplicate == 2
     assert bench.account().settings == 2
-    assert change_account("a", bench.account(), limited("a", 30)) is None
+    assert change_account("a", bench.account(), limited("a", 30), REGISTRY.encode(limited("a", 30))) is None
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        limited("a", 500)._replace(admin_id="open-a"),
+        limited("a", 500, expected=0)._replace(admin_id="open-a"),
+        opened("a", overdraft=500),
+        opened("a")._replace(requested_at=START + 1),
+    ],
+)
+def test_another_change_under_the_last_admin_id_is_not_lost_silently(event):
+    bench = accounts(a=100)
+    (letter,) = bench.feed(event)
+    assert (type(letter), letter.code) == (DeadLetter, "ADMIN_ID_REUSED")
+    assert bench.shard.counts.duplicate == 0
+    assert bench.feed(limited("a", 500))[0].overdraft_limit == 500
+    assert bench.feed(event)[0].code == "STALE_SETTINGS"
+
+
+def test_the_last_change_is_known_after_a_restart():
+    bench = accounts(a=100)
+    codec = AccountProcessor.entity_codec
+    again = codec.decode(codec.encode(bench.account()))
+    assert again == bench.account()
+    assert change_account("a", again, opened("a"), REGISTRY.encode(opened("a"))) is None
 
 
 def velocity(version=1, active=True, name="velocity", **parameters):
