@@ -14,7 +14,7 @@ from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 from schemas.rails import Record, Source
 from transforms.chunks import CHUNK_RECORDS, Chunk, encode_record
 from transforms.fold import Output
-from transforms.fold_bounded import Engine, by_partition, records_in_order, shard_summary
+from transforms.fold_bounded import Engine, by_partition, collect_rarely, fold_chunks, records_in_order, shard_summary
 
 _Block = tuple[str, tuple[int, bytes]]  # (name, (recorded or folded again, number of records and their bytes))
 
@@ -85,9 +85,7 @@ def _by_topic(chunk: Chunk) -> tuple[tuple[str, int], Chunk]:
     return (chunk.topic, chunk.partition), chunk
 
 
-def _bare(record: Record | Output, value: bytes | None) -> bytes:
-    """The bytes that are compared."""
-    return encode_record(Record(0, 0, record.key, value, record.origin, ()))
+_new = tuple.__new__  # builds records without a call of their own constructor
 
 
 def _blocks(
@@ -117,22 +115,25 @@ class _FoldAgain(beam.DoFn):
         shard, encode, wanted = self.engine.shard(partition), self.engine.registry.encode, self.wanted
         streams: dict[tuple[str, int], list[bytes]] = {}
         upserts: dict[tuple[str, int, bytes], Output] = {}
-        for record in records_in_order(chunks):
-            for output in shard.step(record):
-                if output.topic not in wanted:
-                    continue
-                if output.version is None:
-                    bare = _bare(output, encode(output.event))
-                    target = (output.topic, output.partition)
-                    if target in streams:
-                        streams[target].append(bare)
+        with collect_rarely():
+            for _, emitted in fold_chunks(shard, chunks, self.engine.registry):
+                # Identified all, compared or not: each is the `prev` of the next.
+                for output in shard.identify(emitted):
+                    topic, target, key, event, origin, version = output
+                    if topic not in wanted:
+                        continue
+                    if version is None:
+                        bare = encode_record(_new(Record, (0, 0, key, encode(event), origin, ())))
+                        place = (topic, target)
+                        if place in streams:
+                            streams[place].append(bare)
+                        else:
+                            streams[place] = [bare]
                     else:
-                        streams[target] = [bare]
-                else:
-                    place = (output.topic, output.partition, output.key or b"")
-                    held = upserts.get(place)
-                    if held is None or (output.version or 0) > (held.version or 0):
-                        upserts[place] = output
+                        upsert = (topic, target, key or b"")
+                        held = upserts.get(upsert)
+                        if held is None or version > (held.version or 0):
+                            upserts[upsert] = output
         for (topic, target_partition), bare_records in sorted(streams.items()):
             yield from _blocks(topic, target_partition, shard.source, bare_records, _AGAIN)
         for (topic, target_partition, key), output in sorted(upserts.items()):
@@ -165,15 +166,15 @@ class _SplitRecorded(beam.DoFn):
             return
         streams: dict[Source, list[bytes]] = {}
         marks: dict[Source, tuple[int, int]] = {}
-        for record in records_in_order(chunks):
-            origin = record.origin
-            if origin is None or (origin.source.stage, origin.source.topic) != self.written_by:
-                continue
-            position = (origin.offset, origin.index)
-            if position <= marks.get(origin.source, (-1, -1)):
-                continue
-            marks[origin.source] = position
-            streams.setdefault(origin.source, []).append(_bare(record, record.value))
+        with collect_rarely():
+            for _, _, raw, recorded, origin, _ in records_in_order(chunks):
+                if origin is None or origin[0][:2] != self.written_by:
+                    continue
+                writer, offset, index, _ = origin
+                if (offset, index) <= marks.get(writer, (-1, -1)):
+                    continue
+                marks[writer] = (offset, index)
+                streams.setdefault(writer, []).append(encode_record(_new(Record, (0, 0, raw, recorded, origin, ()))))
         for writer, bare_records in sorted(streams.items()):
             yield from _blocks(topic, partition, writer, bare_records, _RECORDED)
 

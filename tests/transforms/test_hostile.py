@@ -53,7 +53,7 @@ _SHAPES = {
 class Everything:
     """The registry of payments, and the two shapes."""
 
-    encode = staticmethod(REGISTRY.encode)
+    encode, frame, schema, writer = REGISTRY.encode, REGISTRY.frame, REGISTRY.schema, REGISTRY.writer
 
     @staticmethod
     def decode(value: bytes) -> Any:
