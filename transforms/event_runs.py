@@ -11,7 +11,7 @@ from transforms.fold import Run
 from transforms.registry import Registry
 from transforms.scan import FieldScan, compile_scan
 
-RUN_RECORDS = 4000  # numpy is called less often for more records
+RUN_RECORDS = 2000  # numpy is called less often for more records, but what a run holds should stay in the cache
 _MISSES = 3  # chunks that may be read in vain before a reader gives up
 
 
