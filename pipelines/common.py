@@ -17,12 +17,16 @@ A job reads:
         main(run)
 """
 
+import contextlib
 import difflib
 import logging
+import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn, TypeVar
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
@@ -115,12 +119,19 @@ def parse_options(argv: Sequence[str], cls: type[_Options]) -> _Options:
     return cls(list(argv))
 
 
-def check_range(options: JobOptions, **least: int) -> None:
-    """Numeric flags are at least what is given: `check_range(options, hop_ms=0)`; UsageError names the one that is not."""
-    for name, smallest in least.items():
+def check_range(options: JobOptions, **bounds: int | tuple[int, int]) -> None:
+    """Numeric flags lie between their bounds: `check_range(options, hop_ms=(0, 100), seed=0)`; one number is the least.
+
+    Raises:
+        UsageError: the flag that does not.
+    """
+    for name, bound in bounds.items():
         value = getattr(options, name)
-        if value < smallest:
-            raise UsageError(f"must be at least {smallest}, got {value}", f"--{name}")
+        least, most = bound if isinstance(bound, tuple) else (bound, None)
+        if value < least:
+            raise UsageError(f"must be at least {least}, got {value}", f"--{name}")
+        if most is not None and value > most:
+            raise UsageError(f"must be at most {most}, got {value}", f"--{name}")
 
 
 def _is_beams(cls: type[PipelineOptions]) -> bool:
@@ -149,29 +160,81 @@ def beam_options(options: PipelineOptions) -> PipelineOptions:
     return PipelineOptions(own.parse_known_args(options._flags)[1], **set_in_code)
 
 
+_signals: list[int] = []  # those that told this process to stop
+_OS_ERROR = re.compile(r"^(?:[\w.]+: )?\[Errno \d+\] (.*?)(?: \[while running .*)?$", re.MULTILINE)
+
+
 def launch(run: Callable[[list[str]], int | None], argv: list[str], name: str) -> int:
-    """Runs a job and gives the exit status: its own, 2 after a one-line InputError, 130 when interrupted."""
+    """Runs a job and gives the exit status: its own; 2 after one line of an InputError or of what the system refused (a full disk, a name
+    that is too long); 128 + the signal when it was told to stop.
+
+    What a signal raises may come back from Beam as the text of a worker's error, or as the error of something that was cut short. So it
+    is the signal that counts, not what was raised.
+    """
     try:
-        return run(argv) or 0
-    except (InputError, RuntimeError) as error:  # a runner passes the error of a worker on as text
-        what = find_error(error, InputError)
+        status = run(argv) or 0
+        sys.stdout.flush()  # a full disk or a closed pipe shows itself here, and not when Python has ended
+        return status
+    except BaseException as error:
+        if _signals or isinstance(error, KeyboardInterrupt):
+            print(f"{name}: interrupted", file=sys.stderr)
+            return 128 + (_signals[0] if _signals else signal.SIGINT)
+        what = _told(error)
         if what is None:
             raise
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
-        return 130
     print(f"{name}: {what}", file=sys.stderr)
     return 2
 
 
+def _told(error: BaseException) -> str | None:
+    """What the user is told of an error in one line; None when it is a fault of ours, which wants its traceback.
+
+    A runner passes the error of a worker on as text, in a RuntimeError.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {error.filename}" if error.filename is not None else ""
+        return " ".join(f"{error.strerror}{where}".split())
+    if not isinstance(error, InputError | RuntimeError):
+        return None
+    refused = _OS_ERROR.search(str(error))
+    return find_error(error, InputError) or (refused[1] if refused else None)
+
+
+def _stop(number: int, _: FrameType | None) -> NoReturn:
+    """Unwinds, so that half-written outputs are removed."""
+    _signals.append(number)
+    raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+
 def main(run: Callable[[list[str]], int | None]) -> NoReturn:
     """The entry point of `python -m pipelines.NAME`."""
-    # A plain kill unwinds too, so that half-written outputs are removed; 128 + the signal is the shell's custom.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell sets it for jobs in the background
+            signal.signal(number, _stop)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger().setLevel(logging.WARNING)
-    # Beam logs the traceback of whatever a worker raises; an InputError is said in one line by `launch`.
-    logging.getLogger("apache_beam.runners.common").addFilter(
-        lambda record: not (record.exc_info and isinstance(record.exc_info[1], InputError))
-    )
-    sys.exit(launch(run, sys.argv[1:], Path(sys.argv[0]).stem))
+    # Beam logs the traceback of whatever a worker raises; what `launch` says in one line needs none.
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_is_news)
+    status = launch(run, sys.argv[1:], Path(sys.argv[0]).stem)
+    if _signals or status == 2:
+        _leave(status)
+    sys.exit(status)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether `launch` will not say it; workers in threads and processes log tracebacks as text."""
+    if _signals:
+        return False
+    error = record.exc_info[1] if record.exc_info else None
+    if error is None and record.levelno >= logging.ERROR and record.name.startswith("apache_beam."):
+        error = RuntimeError(record.getMessage())
+    return error is None or _told(error) is None
+
+
+def _leave(status: int) -> NoReturn:
+    """Ends the process without waiting for workers in other threads, which would finish the job and write what nobody reads."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(status)

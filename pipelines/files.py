@@ -6,8 +6,10 @@ one, never a half; a failed job leaves the old one. A job that was killed outrig
 """
 
 import glob
+import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +21,7 @@ from pipelines.common import UsageError
 from transforms.topic_files import TopicFileError, topic_paths
 
 MARK = ".beam-on-rails"
-"""Empty file in each published folder: only a folder that has it (or is empty) is ever replaced."""
+"""File in each published folder, a JSON list of all that was published there: only a folder that holds nothing else is ever replaced."""
 
 
 def check_inputs(patterns: str | Sequence[str], flag: str = "--input") -> list[str]:
@@ -55,7 +57,7 @@ def _remote(pattern: str) -> list[str]:
 
 
 def _local(pattern: str) -> list[str]:
-    path = Path(pattern).expanduser()
+    path = _expanded(pattern)
     if path.is_dir():
         names = [str(item) for item in path.iterdir() if item.is_file() and not item.name.startswith(".")]
     elif path.exists():
@@ -66,6 +68,10 @@ def _local(pattern: str) -> list[str]:
         raise UsageError("no file in this folder" if path.is_dir() else "no such file", pattern)
     for name in names:
         try:
+            if not stat.S_ISREG(
+                os.stat(name).st_mode
+            ):  # opening a pipe would wait for its writer, and it can be read only once
+                raise UsageError("not a regular file", name)
             with open(name, "rb") as file:
                 empty = not file.read(1)
         except OSError as error:
@@ -88,13 +94,46 @@ def check_topics(folder: str | Path, topics: Sequence[str], flag: str = "--input
             raise UsageError(str(error), flag) from error
 
 
+def check_apart(outputs: Sequence[str | Path], inputs: str | Sequence[str | Path]) -> None:
+    """No output is an input, holds one or lies inside one, by whatever links: writing it would destroy what is read.
+
+    `inputs` are patterns as of `check_inputs`, or a list of files and folders. Inputs of other file systems are not compared.
+
+    Raises:
+        UsageError: the output that is not apart.
+    """
+    parts = [part.strip() for part in inputs.split(",")] if isinstance(inputs, str) else [str(part) for part in inputs]
+    read: set[Path] = set()
+    for part in filter(None, (part.removeprefix("file://") for part in parts)):
+        if "://" in part:
+            continue
+        path = _expanded(part)
+        found = (
+            [path, *path.iterdir()]
+            if path.is_dir()
+            else [path]
+            if path.exists()
+            else glob.glob(str(path), recursive=True)
+        )
+        read.update(_resolved(item) for item in found)
+    for output in outputs:
+        place = _resolved(_expanded(output))
+        for item in sorted(read):
+            if place == item:
+                raise UsageError("is an input and cannot be the output too", output)
+            if item.is_relative_to(place):
+                raise UsageError(f"the output would replace an input, {item.relative_to(place)} in it", output)
+            if place.is_relative_to(item):
+                raise UsageError("lies inside an input and cannot be the output", output)
+
+
 def check_output_dir(path: str | Path) -> Path:
     """The folder, made if it was missing (parents too) and really writable: a file was written and removed.
 
     Raises:
         UsageError: it cannot be made, is no folder, or cannot be written to.
     """
-    folder = Path(path).expanduser()
+    folder = _expanded(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -104,23 +143,40 @@ def check_output_dir(path: str | Path) -> Path:
     return folder
 
 
+def check_output_file(target: str | Path) -> Path:
+    """The absolute place of a file to be written: its folder is made and writable, and what stands there is a file or nothing.
+
+    Raises:
+        UsageError: it cannot be made there, or is a folder, a device, a pipe or a socket.
+    """
+    place = _place(target)
+    if place.is_dir():
+        raise UsageError("is a folder, not a file", target)
+    if place.exists() and not place.is_file():
+        raise UsageError("is neither a file nor a folder", target)
+    return place
+
+
 @contextmanager
 def publish_folder(target: str | Path) -> Iterator[Path]:
     """A fresh folder to write into; when the block ends well it takes the place of `target`, whole.
 
     Raises:
-        UsageError: `target` cannot be made there, is a file, or is a folder that holds something else than results.
+        UsageError: `target` cannot be made there, is no folder, or is a folder that holds something else than results, be it
+            only one file that was put beside them.
     """
     place = _place(target)
-    if place.exists() and not place.is_dir():
-        raise UsageError("is a file, not a folder", target)
-    if place.is_dir() and any(place.iterdir()) and not (place / MARK).exists():
-        raise UsageError("this folder holds other things than results, and is not replaced", target)
     partial, old = _names(place)
-    partial.mkdir()
+    try:
+        _clear(place)
+        _check_results(place, target)
+        partial.mkdir()
+    except OSError as error:
+        raise UsageError(f"cannot be made ({error.strerror})", target) from error
     try:
         yield partial
-        (partial / MARK).touch()
+        (partial / MARK).write_text(json.dumps(_held(partial), indent=0, ensure_ascii=True) + "\n", encoding="ascii")
+        _check_results(place, target)  # the job may have taken hours
         if place.exists():
             place.rename(old)
         partial.rename(place)
@@ -132,17 +188,43 @@ def publish_folder(target: str | Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _check_results(place: Path, target: str | Path) -> None:
+    """`place` is free, or a folder with nothing in it that its mark does not name."""
+    if not place.exists():
+        return
+    if not place.is_dir():
+        raise UsageError("is a file, not a folder" if place.is_file() else "is neither a file nor a folder", target)
+    if others := sorted(set(_held(place)) - _published(place)):
+        names = ", ".join(others[:3]) + (" ..." if len(others) > 3 else "")
+        raise UsageError(f"this folder holds other things than results ({names}), and is not replaced", target)
+
+
+def _held(folder: Path) -> list[str]:
+    """All that lies below the folder, without the mark; links are not followed."""
+    return sorted(str(item.relative_to(folder)) for item in folder.rglob("*") if item != folder / MARK)
+
+
+def _published(folder: Path) -> set[str]:
+    try:
+        names = json.loads((folder / MARK).read_bytes())
+    except (FileNotFoundError, ValueError):  # never published, or by what did not keep a list
+        return set()
+    return set(map(str, names)) if isinstance(names, list) else set()
+
+
 @contextmanager
 def publish_file(target: str | Path) -> Iterator[Path]:
     """A path to write a file to; when the block ends well the file takes the place of `target`, whole.
 
     Raises:
-        UsageError: `target` cannot be made there, or is a folder.
+        UsageError: as `check_output_file`.
     """
-    place = _place(target)
-    if place.is_dir():
-        raise UsageError("is a folder, not a file", target)
+    place = check_output_file(target)
     partial, _ = _names(place)
+    try:
+        _clear(place)
+    except OSError as error:
+        raise UsageError(f"cannot be made ({error.strerror})", target) from error
     try:
         yield partial
         partial.replace(place)
@@ -152,15 +234,37 @@ def publish_file(target: str | Path) -> Iterator[Path]:
 
 
 def _place(target: str | Path) -> Path:
-    """The absolute place of `target` in a parent that is writable, with what killed jobs left there cleared up."""
-    place = Path(os.path.abspath(Path(target).expanduser()))
-    if not place.name:
+    """The absolute place of `target` in a parent that is writable; links are followed when it is one itself."""
+    place = Path(os.path.abspath(_expanded(target)))
+    if not str(target) or not place.name:
         raise UsageError("cannot be an output", target)
-    if place.is_symlink():
-        place = place.resolve()
+    if os.path.islink(place):
+        place = _resolved(place)
     check_output_dir(place.parent)
-    _clear(place)
+    try:
+        place.exists()
+    except OSError as error:  # such as a name that is too long
+        raise UsageError(f"cannot be an output ({error.strerror})", target) from error
     return place
+
+
+def _expanded(path: str | Path) -> Path:
+    try:
+        if "\0" in str(path):
+            raise UsageError("a path holds no zero byte", repr(str(path)))
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError("whose home folder is meant is not known", path) from error
+
+
+def _resolved(path: str | Path) -> Path:
+    """The path without links; what does not exist yet stays as it is."""
+    try:
+        return Path(path).resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise UsageError(
+            f"cannot be followed ({getattr(error, 'strerror', None) or 'links in a circle'})", path
+        ) from error
 
 
 def _names(place: Path) -> tuple[Path, Path]:

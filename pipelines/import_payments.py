@@ -22,7 +22,7 @@ from payments.imports import accounts_of, map_row, opening
 from payments.mapping import BadMapping, ImportMapping, parse_mapping
 from pipelines.common import JobOptions, UsageError, main, parse_options
 from pipelines.engine import run_job
-from pipelines.files import check_inputs, publish_file
+from pipelines.files import check_apart, check_inputs, publish_file
 from pipelines.registry import REGISTRY
 from schemas.rails import Record
 from transforms.csv_files import BadCsvRow, CsvFileError, CsvFormat, CsvRow, ReadCsv, WriteBadRows, csv_line
@@ -210,6 +210,8 @@ def run(argv: list[str]) -> int:
     except CsvFileError as error:
         raise UsageError(str(error)) from error
     beside = [f"{options.output}.{end}" for end in ("rejected.csv", "counts.json")]
+    for read_too in (options.input, [options.mapping]):
+        check_apart([options.output, *beside], read_too)
     with (
         publish_file(beside[0]) as rejected,
         publish_file(beside[1]) as counted,

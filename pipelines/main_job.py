@@ -18,7 +18,7 @@ from payments.truth import differences, outcomes
 from pipelines import generate_payments, payment_views, payments, payments_verify
 from pipelines.common import JobOptions, UsageError, main, parse_options
 from pipelines.engine import engine_name, run_job
-from pipelines.files import check_inputs, publish_folder
+from pipelines.files import check_apart, check_inputs, publish_folder
 from pipelines.registry import REGISTRY
 from report.facts import RunFacts
 from report.page import write_report
@@ -52,6 +52,7 @@ def run(argv: list[str]) -> int:
     options = parse_options(argv, MainOptions)
     payments.check_rules(options)
     inputs = check_inputs(options.input) if options.input else []
+    check_apart([options.output], options.input)
     settings = _settings(options)
     started = time.monotonic()
     with publish_folder(options.output) as folder:

@@ -12,7 +12,7 @@ from payments.view_tables import DERIVED, TABLES
 from payments.views import VIEWS
 from pipelines.common import JobOptions, UsageError, main, parse_options
 from pipelines.engine import run_job
-from pipelines.files import check_output_dir, check_topics
+from pipelines.files import check_apart, check_output_file, check_topics
 from pipelines.registry import REGISTRY
 from transforms.partition_views import ViewPartitions
 from transforms.sql_views import ENDINGS, UpsertRows
@@ -46,7 +46,8 @@ def run(argv: list[str]) -> None:
     check_topics(options.input, [topic for view in VIEWS for topic in view.topics])
     if not options.output.endswith(ENDINGS):
         raise UsageError(f"the name must end with one of {', '.join(ENDINGS)}", f"--output {options.output}")
-    check_output_dir(Path(options.output).parent)
+    check_apart([options.output], [options.input])
+    check_output_file(options.output)
     run_job(options, lambda p: build_pipeline(p, options.input, options.output))
 
 

@@ -17,7 +17,7 @@ from payments.intake import ACCOUNT_EVENTS, client_key, client_time
 from payments.watchdog import Watchdog
 from pipelines.common import JobOptions, UsageError, check_range, main, parse_options
 from pipelines.engine import run_job
-from pipelines.files import check_inputs, publish_folder
+from pipelines.files import check_apart, check_inputs, publish_folder
 from pipelines.registry import REGISTRY
 from schemas.rails import Record, Rule
 from transforms.breaker import BreakOnRatio, CountShards
@@ -28,6 +28,8 @@ from transforms.loop import Loop, Stage
 from transforms.record_files import ReadRecords
 
 MAX_TICKS = 5_000  # per partition, when the interval is chosen automatically
+MAX_MS = 3650 * DAY_MS  # of what is remembered or waited for
+MAX_CHUNK_RECORDS = 1_000_000
 _ACCOUNT_FRAMES = frozenset(map(REGISTRY.frame, ACCOUNT_EVENTS))
 _RULE_FRAME = REGISTRY.frame(Rule)
 _EVERY_PARTITION = [(topics.INFLIGHT.name, partition) for partition in range(topics.INFLIGHT.partitions)]
@@ -99,7 +101,14 @@ def build_pipeline(p: beam.Pipeline, options: JobOptions, inputs: list[str], fol
 
 def check_rules(options: JobOptions) -> None:
     """UsageError for a flag of `add_rules` that is out of range."""
-    check_range(options, hop_ms=0, tick_ms=0, ttl_ms=1, sla_ms=1, chunk_records=1)
+    check_range(
+        options,
+        hop_ms=(0, DAY_MS),
+        tick_ms=(0, DAY_MS),
+        ttl_ms=(1, MAX_MS),
+        sla_ms=(1, MAX_MS),
+        chunk_records=(1, MAX_CHUNK_RECORDS),
+    )
     if not 0 <= options.max_bad <= 1:
         raise UsageError(f"must lie between 0 and 1, got {options.max_bad}", "--max_bad")
 
@@ -108,6 +117,7 @@ def run(argv: list[str]) -> None:
     options = parse_options(argv, PaymentsOptions)
     check_rules(options)
     inputs = check_inputs(options.input)
+    check_apart([options.output], options.input)
     with publish_folder(options.output) as folder:
         run_job(options, lambda p: build_pipeline(p, options, inputs, folder))
 

@@ -15,7 +15,7 @@ from payments import topics
 from payments.accounts import AccountProcessor
 from pipelines.common import JobOptions, main, parse_options
 from pipelines.engine import run_job
-from pipelines.files import check_topics, publish_folder
+from pipelines.files import check_apart, check_topics, publish_folder
 from pipelines.registry import REGISTRY
 from transforms.fold import DEAD_LETTERS
 from transforms.fold_bounded import Engine
@@ -60,6 +60,8 @@ def build_pipeline(p: beam.Pipeline, options: ReplayOptions, folder: Path) -> No
 def run(argv: list[str]) -> int:
     options = parse_options(argv, ReplayOptions)
     check_topics(options.input, [topic.name for topic in (*COMPARED, topics.BALANCES)])
+    if options.output:
+        check_apart([options.output], [options.input])
     with _output(options.output) as place:
         folder = Path(place)
         run_job(options, lambda p: build_pipeline(p, options, folder))

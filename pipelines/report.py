@@ -7,7 +7,7 @@ import argparse
 import sys
 
 from pipelines.common import JobOptions, UsageError, main, parse_options
-from pipelines.files import check_inputs, publish_file
+from pipelines.files import check_apart, check_inputs, publish_file
 from report.facts import RunFacts
 from report.page import write_report
 from report.views import NoViews
@@ -45,6 +45,7 @@ def run(argv: list[str]) -> int:
     inputs = check_inputs(options.input)
     if len(inputs) > 1:
         raise UsageError(f"one database is read, and there are {len(inputs)}", options.input)
+    check_apart([options.output], inputs)
     with publish_file(options.output) as page:
         try:
             checks = write_report(inputs[0], page, facts)

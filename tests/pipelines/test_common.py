@@ -1,5 +1,8 @@
 """Launchers' shared parts: strict flags, one-line errors, exit statuses."""
 
+import logging
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +10,8 @@ from pathlib import Path
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
-from pipelines.common import JobOptions, UsageError, beam_options, launch, parse_options
+from pipelines import common
+from pipelines.common import JobOptions, UsageError, beam_options, check_range, launch, parse_options
 
 
 class DemoOptions(JobOptions):
@@ -106,6 +110,14 @@ def fail(error: BaseException) -> int:
         (lambda argv: fail(UsageError("no such file", "a\nb.avro")), 2, "demo: no such file: a b.avro\n"),
         (lambda argv: fail(UsageError("nothing to do")), 2, "demo: nothing to do\n"),
         (lambda argv: fail(KeyboardInterrupt()), 130, "demo: interrupted\n"),
+        (lambda argv: fail(OSError(28, "No space left on device")), 2, "demo: No space left on device\n"),
+        (lambda argv: fail(OSError(36, "File name too long", "x\ny")), 2, "demo: File name too long: x y\n"),
+        (
+            lambda argv: fail(
+                RuntimeError("Traceback\n  x\nOSError: [Errno 28] No space left [while running 'A/B']\n")
+            ),
+            *(2, "demo: No space left\n"),
+        ),
     ],
 )
 def test_exit_status_and_line(run, status: int, line: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,9 +125,38 @@ def test_exit_status_and_line(run, status: int, line: str, capsys: pytest.Captur
     assert capsys.readouterr().err == line
 
 
-def test_other_errors_are_not_hidden() -> None:
-    with pytest.raises(ZeroDivisionError):
-        launch(lambda argv: 1 // 0, [], "demo")
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError(), RuntimeError("ValueError: x"), OSError("of a library"), SystemExit(0)], ids=repr
+)
+def test_other_errors_are_not_hidden(error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        launch(lambda argv: fail(error), [], "demo")
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("SystemExit: 143 [while running 'A']"), ValueError("cut short")], ids=repr
+)
+def test_told_to_stop_it_does_not_matter_what_is_raised(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(common, "_signals", [])
+    news = logging.LogRecord("x", logging.ERROR, "x", 1, "told", None, (type(error), error, None))
+    assert common._is_news(news)
+    with pytest.raises(SystemExit):
+        common._stop(signal.SIGTERM, None)
+    assert launch(lambda argv: fail(error), [], "demo") == 143
+    assert capsys.readouterr().err == "demo: interrupted\n"
+    assert not common._is_news(news)
+
+
+def test_bounds_of_flags() -> None:
+    options = parse_options(["--input=a", "--hop_ms=5"], DemoOptions)
+    check_range(options, hop_ms=5)
+    check_range(options, hop_ms=(5, 5))
+    with pytest.raises(UsageError, match="must be at least 6, got 5: --hop_ms"):
+        check_range(options, hop_ms=6)
+    with pytest.raises(UsageError, match="must be at most 4, got 5: --hop_ms"):
+        check_range(options, hop_ms=(0, 4))
 
 
 DEMO = """
@@ -188,3 +229,62 @@ def test_a_whole_launch_with_a_fault_is_one_line_and_leaves_nothing(tmp_path: Pa
     )
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "demo: no such file: none.txt\n")
     assert [item.name for item in tmp_path.iterdir()] == ["demo.py"]
+
+
+SLOW = DEMO.replace("return 2 * n", "print('working', flush=True); time.sleep(60)").replace(
+    "import apache_beam", "import time\nimport apache_beam"
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "mode"),
+    [(signal.SIGTERM, "in_memory"), (signal.SIGINT, "in_memory"), (signal.SIGTERM, "multi_threading")],
+    ids=str,
+)
+def test_a_signal_while_a_worker_runs_is_one_line_and_leaves_nothing(
+    number: signal.Signals, mode: str, tmp_path: Path, root: Path
+) -> None:
+    (tmp_path / "demo.py").write_text(SLOW)
+    (tmp_path / "1.txt").write_text("1")
+    argv = [sys.executable, "demo.py", "--input=1.txt", "--output=out", f"--direct_running_mode={mode}"]
+    child = subprocess.Popen(
+        argv, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"working\n"
+    child.send_signal(number)
+    _, err = child.communicate(timeout=30)
+    assert child.returncode == 128 + number
+    assert [line for line in err.decode().splitlines() if not line.startswith("engine:")] == ["demo: interrupted"]
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["1.txt", "demo.py"]
+
+
+@pytest.mark.parametrize("mode", ["in_memory", "multi_threading"])
+def test_what_the_system_refuses_a_worker_is_one_line(mode: str, tmp_path: Path, root: Path) -> None:
+    """A name of 300 characters stands for a full disk, which a test cannot have."""
+    (tmp_path / "demo.py").write_text(DEMO.replace("return 2 * n", "open('x' * 300)"))
+    (tmp_path / "1.txt").write_text("1")
+    done = subprocess.run(
+        [sys.executable, "demo.py", "--input=1.txt", "--output=out", f"--direct_running_mode={mode}"],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(root)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    lines = done.stderr.splitlines()
+    assert done.returncode == 2, done.stderr
+    assert lines[-1].startswith("demo: File name too long")
+    assert mode != "in_memory" or len(lines) == 2  # Beam prints the traceback of a worker in a thread by itself
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["1.txt", "demo.py"]
+
+
+def test_a_full_disk_under_standard_output_is_one_line(root: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", "from pipelines.common import main; main(lambda argv: print('x'))"],
+            env={**os.environ, "PYTHONPATH": str(root)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+        )
+    assert (done.returncode, done.stderr) == (2, b"-c: No space left on device\n")
