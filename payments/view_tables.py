@@ -1,7 +1,8 @@
 """The tables of the payment views, and what they say together (P6, P7). No rows are made here: see `payments.views`.
 
 Money is integer minor units; times are append times of the log, ms; `shard` and `position` are partition and offset. What is summed is kept
-per partition, and SQL adds the partitions up: so each partition is upserted on its own, in any order and as often as one likes.
+per partition, and SQL adds the partitions up: so each partition is upserted on its own, in any order and as often as one likes. Sums of
+money are DECIMAL(38,0), because legal amounts add up to more than 64 bits (9,224 payments of the largest amount do).
 """
 
 from typing import NamedTuple
@@ -21,8 +22,8 @@ ACCOUNTS = Table(
     columns(
         "account_id TEXT, shard BIGINT, currency TEXT, balance BIGINT, available BIGINT, pending BIGINT, debits_posted BIGINT, "
         "credits_posted BIGINT, overdraft_limit BIGINT, daily_limit BIGINT, one_in_flight BOOLEAN, closed BOOLEAN, frozen BOOLEAN, "
-        "min_balance BIGINT, max_balance BIGINT, balance_sum BIGINT, postings BIGINT, average_balance BIGINT, entries BIGINT, "
-        "posted BIGINT, journal_balance BIGINT, last_payment_id TEXT, last_payment_at BIGINT, revision BIGINT, as_of BIGINT"
+        "min_balance BIGINT, max_balance BIGINT, balance_sum DECIMAL(38,0), postings BIGINT, average_balance BIGINT, entries BIGINT, "
+        "posted DECIMAL(38,0), journal_balance BIGINT, last_payment_id TEXT, last_payment_at BIGINT, revision BIGINT, as_of BIGINT"
     ),
     ("account_id",),
     "revision",
@@ -70,8 +71,8 @@ OVERDUE = Table(
 STATUS_COUNTS = Table(
     "status_counts",
     columns(
-        "shard BIGINT, stage TEXT, attempt BOOLEAN, kind TEXT, status TEXT, reason TEXT, currency TEXT, count BIGINT, amount BIGINT, "
-        "position BIGINT"
+        "shard BIGINT, stage TEXT, attempt BOOLEAN, kind TEXT, status TEXT, reason TEXT, currency TEXT, count BIGINT, "
+        "amount DECIMAL(38,0), position BIGINT"
     ),
     ("shard", "stage", "attempt", "kind", "status", "reason", "currency"),
     "position",
@@ -80,13 +81,25 @@ INCOMING = Table("incoming", columns("shard BIGINT, records BIGINT"), ("shard",)
 FLOWS = Table(
     "flows",
     columns(
-        "shard BIGINT, topic TEXT, start BIGINT, currency TEXT, flow TEXT, count BIGINT, amount BIGINT, position BIGINT"
+        "shard BIGINT, topic TEXT, start BIGINT, currency TEXT, flow TEXT, count BIGINT, amount DECIMAL(38,0), position BIGINT"
     ),
     ("shard", "topic", "start", "currency", "flow"),
     "position",
 )
 
-TABLES = (JOURNAL, ACCOUNTS, CONTRA, PAYMENTS, ATTEMPTS, CONFIRMED, DEAD_LETTERS, OVERDUE, STATUS_COUNTS, INCOMING, FLOWS)
+TABLES = (
+    JOURNAL,
+    ACCOUNTS,
+    CONTRA,
+    PAYMENTS,
+    ATTEMPTS,
+    CONFIRMED,
+    DEAD_LETTERS,
+    OVERDUE,
+    STATUS_COUNTS,
+    INCOMING,
+    FLOWS,
+)
 
 FLOW_NAMES = ("admitted", "confirmed", "rejected", "departed", "arrived")
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
@@ -103,14 +116,14 @@ def _flows_per(window_ms: int) -> str:
     """
     each = ", ".join(
         f"CAST(SUM(CASE WHEN flow = '{flow}' THEN count ELSE 0 END) AS BIGINT) AS {flow}, "
-        f"CAST(SUM(CASE WHEN flow = '{flow}' THEN amount ELSE 0 END) AS BIGINT) AS {flow}_amount"
+        f"CAST(SUM(CASE WHEN flow = '{flow}' THEN amount ELSE 0 END) AS DECIMAL(38,0)) AS {flow}_amount"
         for flow in FLOW_NAMES
     )
     names = ", ".join(f"{flow}, {flow}_amount" for flow in FLOW_NAMES)
     return f"""
 SELECT start, currency, {names},
        CAST(SUM(departed - arrived) OVER (PARTITION BY currency ORDER BY start) AS BIGINT) AS in_flight,
-       CAST(SUM(departed_amount - arrived_amount) OVER (PARTITION BY currency ORDER BY start) AS BIGINT) AS in_flight_amount
+       CAST(SUM(departed_amount - arrived_amount) OVER (PARTITION BY currency ORDER BY start) AS DECIMAL(38,0)) AS in_flight_amount
 FROM (
     SELECT start - start % {window_ms} AS start, currency, {each} FROM flows GROUP BY start - start % {window_ms}, currency
 ) AS windows
@@ -120,14 +133,14 @@ FROM (
 MINUTES = _flows_per(MINUTE_MS)
 DAYS = _flows_per(DAY_MS)
 COUNTS = """
-SELECT stage, attempt, kind, status, reason, currency, CAST(SUM(count) AS BIGINT) AS count, CAST(SUM(amount) AS BIGINT) AS amount
+SELECT stage, attempt, kind, status, reason, currency, CAST(SUM(count) AS BIGINT) AS count, CAST(SUM(amount) AS DECIMAL(38,0)) AS amount
 FROM status_counts GROUP BY stage, attempt, kind, status, reason, currency
 """
 """How often each kind of status was said, and of how much money."""
 
 TRIAL_BALANCE = """
-SELECT currency, shard, SUM(accounts) AS accounts, SUM(in_transit) AS in_transit, SUM(outside) AS outside,
-       SUM(accounts) + SUM(in_transit) + SUM(outside) AS total
+SELECT currency, shard, CAST(SUM(accounts) AS DECIMAL(38,0)) AS accounts, CAST(SUM(in_transit) AS DECIMAL(38,0)) AS in_transit,
+       CAST(SUM(outside) AS DECIMAL(38,0)) AS outside, CAST(SUM(accounts) + SUM(in_transit) + SUM(outside) AS DECIMAL(38,0)) AS total
 FROM (
     SELECT currency, shard, COALESCE(journal_balance, 0) AS accounts, 0 AS in_transit, 0 AS outside FROM accounts
     UNION ALL

@@ -113,7 +113,7 @@ class StatusView(View):
                 continue
             minor, currency = status.amount
             if not 0 <= minor <= MAX_MINOR:
-                minor = 0  # refused for its amount: no money, and a few of them would leave 63 bits
+                minor = 0  # refused for its amount: no money
             key = (status.stage, status.attempt, status.kind, status.status, status.reason or "", currency)
             count, amount, _ = self._counts.get(key, (0, 0, 0))
             self._counts[key] = count + 1, amount + minor, position

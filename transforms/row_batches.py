@@ -15,6 +15,7 @@ TYPES = {
     "BIGINT": pa.int64(),
     "BLOB": pa.binary(),
     "BOOLEAN": pa.bool_(),
+    "DECIMAL(38,0)": pa.decimal128(38, 0),
     "DOUBLE": pa.float64(),
     "TEXT": pa.string(),
 }
@@ -23,6 +24,7 @@ _PLAIN: dict[str, frozenset[type]] = {
     "BIGINT": frozenset({int, _NONE}),
     "BLOB": frozenset({bytes, _NONE}),
     "BOOLEAN": frozenset({bool, _NONE}),
+    "DECIMAL(38,0)": frozenset({int, _NONE}),
     "DOUBLE": frozenset({float, int, _NONE}),
     "TEXT": frozenset({str, _NONE}),
 }
@@ -68,16 +70,26 @@ def arrow_schema(table: Table) -> Any:
 def pack_rows(table: Table, rows: Sequence[Row]) -> RowBatch:
     """Rows as one element; the more the faster (from 1,000 on Arrow's own cost is nothing).
 
-    ValueError, naming table and column, for a value that its column cannot hold: another type, an integer beyond 64 bits, text that is not
-    Unicode, null in the key or version.
+    ValueError, naming table and column, for a value that its column cannot hold: another type, an integer beyond 64 bits (38 digits in
+    DECIMAL(38,0)), text that is not Unicode, null in the key or version.
     """
     return RowBatch(table.name, _stream(_arrow(table, rows)))
 
 
 def unpack_rows(table: Table, batch: RowBatch) -> list[Row]:
     """The rows of a batch."""
-    columns = [column.to_pylist() for column in read_batches(table, [batch]).columns]
-    return list(zip(*columns, strict=True))
+    return list(zip(*map(plain_values, read_batches(table, [batch]).columns), strict=True))
+
+
+def plain_values(column: Any) -> list[Any]:
+    """The values of an Arrow column as `pack_rows` was given them: integers for decimals."""
+    if pa.types.is_decimal(column.type):
+        try:
+            column = column.cast(pa.int64())  # four times as fast
+        except pa.ArrowInvalid:
+            return [None if value is None else int(value) for value in column.to_pylist()]
+    values: list[Any] = column.to_pylist()
+    return values
 
 
 def _arrow(table: Table, rows: Sequence[Row]) -> Any:

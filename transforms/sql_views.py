@@ -11,7 +11,15 @@ import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindows
 
 from transforms.errors import InputError
-from transforms.row_batches import RowBatch, arrow_schema, newest_rows, pack_rows, read_batches, unpack_rows
+from transforms.row_batches import (
+    RowBatch,
+    arrow_schema,
+    newest_rows,
+    pack_rows,
+    plain_values,
+    read_batches,
+    unpack_rows,
+)
 from transforms.tables import Table
 from transforms.whole_files import temporary_path
 
@@ -36,7 +44,8 @@ class UpsertRows(beam.PTransform):
     appears whole, by rename. All rows pass through that worker and its memory.
 
     SqlViewError, when the pipeline is built wherever possible: a file that is no such database or is in use, a table there with
-    other columns, a view that is not SQL. ValueError: a batch of no table named here, or packed for other columns.
+    other columns, a view that is not SQL; in the run also a full disk, and a DECIMAL(38,0) beyond the 64 bits of SQLite.
+    ValueError: a batch of no table named here, or packed for other columns.
     """
 
     def __init__(self, path: str | Path, tables: Sequence[Table], views: Mapping[str, str] | None = None) -> None:
@@ -205,7 +214,13 @@ class _Sqlite:
         marks = ", ".join("?" * len(table.columns))
         statement = f'INSERT INTO "{table.name}" VALUES ({marks}) ON CONFLICT ({_quoted(table.key)}) DO {action}'
         for batch in data.to_batches(max_chunksize=10_000):
-            connection.executemany(statement, zip(*(column.to_pylist() for column in batch.columns), strict=True))
+            values = [plain_values(column) for column in batch.columns]
+            try:
+                connection.executemany(statement, zip(*values, strict=True))
+            except OverflowError:  # sqlite3 does not name the column
+                sums = " or ".join(name for name, kind in table.columns if kind.startswith("DECIMAL"))
+                what = f"a value of {sums} has more than 64 bits, which SQLite cannot hold: use DuckDB"
+                raise sqlite3.DataError(f"table {table.name}: {what}") from None
 
 
 class _DuckDb:

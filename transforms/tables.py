@@ -1,5 +1,6 @@
 """Tables as plain descriptions: what a view of SQL looks like, for whoever makes its rows and for whoever stores them."""
 
+import re
 from typing import Any, NamedTuple
 
 Row = tuple[Any, ...]
@@ -24,6 +25,6 @@ class Table(NamedTuple):
 
 
 def columns(text: str) -> tuple[tuple[str, str], ...]:
-    """`name TYPE, name TYPE ...` as pairs."""
-    pairs = (part.split() for part in text.split(","))
+    """`name TYPE, name TYPE ...` as pairs; a type may have parameters, as `DECIMAL(38,0)`."""
+    pairs = (part.split() for part in re.split(r",(?![^(]*\))", text))
     return tuple((name, kind) for name, kind in pairs)

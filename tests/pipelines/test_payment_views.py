@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,8 @@ def dump(path: Path) -> str:
     for name in [*(table.name for table in TABLES), *DERIVED]:
         lines.append(f"== {name}")
         found = rows(path, f"SELECT * FROM {name}")
-        # SQLite has no booleans
-        lines += sorted(str(tuple(int(v) if isinstance(v, bool) else v for v in row)) for row in found)
+        # SQLite has neither booleans nor decimals
+        lines += sorted(str(tuple(int(v) if isinstance(v, bool | Decimal) else v for v in row)) for row in found)
     return "\n".join(lines) + "\n"
 
 

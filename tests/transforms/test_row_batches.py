@@ -21,6 +21,7 @@ ITEMS = Table(
     "version",
 )
 PLAIN = Table("plain", columns("id TEXT, n BIGINT"), ("id",))
+SUMS = Table("sums", columns("id TEXT, total DECIMAL(38,0)"), ("id",))
 ROWS = [
     ("a", 1, True, b"\x00\xff", 0.5, 3),
     ("é", -(1 << 63), None, None, None, (1 << 63) - 1),
@@ -40,6 +41,18 @@ def test_unpacking_gives_the_rows_that_were_packed() -> None:
     assert batch.table == "items"
     assert unpack_rows(ITEMS, batch) == ROWS
     assert unpack_rows(ITEMS, pack_rows(ITEMS, [])) == []
+
+
+@pytest.mark.parametrize("most", [5, 1 << 63, 10**38 - 1])
+def test_sums_of_38_digits_stay_integers(most: int) -> None:
+    rows = [("a", most), ("b", None), ("c", -most), ("d", 0)]
+    unpacked = unpack_rows(SUMS, pack_rows(SUMS, rows))
+    assert unpacked == rows
+    assert {type(total) for _, total in unpacked} == {int, type(None)}
+    assert newest(SUMS, [*rows, ("a", most - 1), ("c", 1)]) == [("a", most), ("b", None), ("c", 1), ("d", 0)]
+    for value in (10**38, 1.0, True, "1"):
+        with pytest.raises(ValueError, match=r"table sums: a value of total does not fit DECIMAL\(38,0\)"):
+            pack_rows(SUMS, [("a", value)])
 
 
 @pytest.mark.parametrize("batch", [RowBatch("", b""), RowBatch("é", b"\x00"), pack_rows(ITEMS, ROWS)])

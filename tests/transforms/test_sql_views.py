@@ -181,6 +181,29 @@ def test_integers_of_64_bits_and_odd_text(tmp_path: Path, ending: str) -> None:
     assert balances(path) == rows
 
 
+SUMS = Table("sums", columns("id TEXT, total DECIMAL(38,0), revision BIGINT"), ("id",), "revision")
+
+
+def test_sums_beyond_64_bits_are_for_duckdb(tmp_path: Path) -> None:
+    path = tmp_path / "v.duckdb"
+    most = 10**38 - 1
+    for _ in range(2):
+        upsert_rows(path, (SUMS,), batches(SUMS, [("a", most, 1), ("b", -most, 1), ("c", None, 1)]))
+        assert query(path, "SELECT id, total FROM sums ORDER BY id") == [("a", most), ("b", -most), ("c", None)]
+    path = tmp_path / "v.sqlite"
+    fits = [("a", (1 << 63) - 1), ("b", -(1 << 63))]
+    for _ in range(2):
+        upsert_rows(path, (SUMS,), batches(SUMS, [(*row, 1) for row in fits]))
+        assert query(path, "SELECT id, total FROM sums ORDER BY id") == fits
+    for total in (1 << 63, -(1 << 63) - 1):
+        with pytest.raises(SqlViewError) as caught:
+            upsert_rows(path, (SUMS,), batches(SUMS, [("a", 0, 2), ("b", total, 2)]))
+        assert str(caught.value) == (
+            f"{path}: table sums: a value of total has more than 64 bits, which SQLite cannot hold: use DuckDB"
+        )
+    assert query(path, "SELECT id, total FROM sums ORDER BY id") == fits
+
+
 def test_the_tables_of_sqlite_have_their_keys(tmp_path: Path) -> None:
     upsert_rows(tmp_path / "v.sqlite", TABLES, batches(BALANCES, [balance(1, 1)]))
     with closing(sqlite3.connect(tmp_path / "v.sqlite")) as connection, pytest.raises(sqlite3.IntegrityError):

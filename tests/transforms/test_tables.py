@@ -9,6 +9,7 @@ def test_columns_are_pairs_in_order() -> None:
         ("minor", "BIGINT"),
         ("open", "BOOLEAN"),
     )
+    assert columns("a DECIMAL(38,0), b TEXT") == (("a", "DECIMAL(38,0)"), ("b", "TEXT"))
     assert Table("t", columns("id TEXT, n BIGINT"), ("id",)).names == ("id", "n")
 
 
