@@ -7,7 +7,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import FixedWindows
 
 from tests.proto import assert_no_pickled_coders
-from transforms.lines import PrintLines, WriteLines, write_lines
+from transforms.lines import PrintLines, WriteLines, one_line, write_lines
 
 
 def run(make_pipeline, path: Path, lines: list, kind: type) -> None:
@@ -79,3 +79,10 @@ def test_any_elements_are_printed_also_of_endless_sources(make_pipeline, capsys:
     with make_pipeline(engine="BundleBasedDirectRunner") as p:
         p | TestStream().add_elements([1, 2]).advance_watermark_to_infinity() | PrintLines()
     assert sorted(capsys.readouterr().out.split()) == ["1", "2"]
+
+
+def test_one_line() -> None:
+    assert one_line("plain žluť, 5 €") == "plain žluť, 5 €"
+    assert one_line("a\nb\x85\u2029\ud800\x00\t") == r"a\nb\x85\u2029\ud800\x00\t"
+    text = "".join(map(chr, range(0x3000)))
+    assert len(one_line(text).splitlines()) == 1
