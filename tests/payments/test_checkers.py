@@ -1,6 +1,5 @@
 """Every checker is quiet on a sound run and fires on a planted bug: a processor that does wrong, or a log that was tampered with."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,55 +8,14 @@ from payments import checkers, topics
 from payments.account import DAY_MS, Account
 from payments.accounts import AccountProcessor
 from payments.admission import Admission
-from payments.checkers import Logs, check_all
+from payments.checkers import check_all
+from payments.logs import events
 from payments.watchdog import Watchdog
 from schemas.payments import LedgerEntry, LedgerLeg, Leg, Money, PaymentConfirmed, PaymentStatus
-from schemas.rails import DeadLetter, Position, Record, Rule
-from tests.payments.world import REGISTRY, START, World, closed, entry, limited, of, opened, payment
-from transforms.fold import Context, fold
-
-CASES: list[tuple[int, Any]] = [
-    *[(0, opened(name, overdraft=200 if name in "ae" else 0)) for name in "abcey"],  # b and y share a partition
-    (0, opened("g", gate=True)),
-    (0, opened("u", currency="USD")),
-    (0, opened("x")),
-    (3, closed("x")),
-    (3, closed("x", expected=7)),
-    (4, Rule("r", "velocity", 1, True, {"interval_ms": 1000, "max_count": 40})),
-    (5, payment("d1", "DEPOSIT", 1_000, creditor_account="a")),
-    (5, payment("d2", "DEPOSIT", 1_000, creditor_account="g")),
-    (5, payment("d3", "DEPOSIT", 1_000, creditor_account="u", currency="USD")),
-    (5, payment("d4", "DEPOSIT", 1_000, creditor_account="x")),
-    (50, payment("t1", minor=900)),
-    (60, payment("t2", minor=310)),
-    (60, payment("t3", creditor_account="nobody")),
-    (60, payment("t4", debtor_account="c")),
-    (70, payment("t5", creditor_account="u")),
-    (71, payment("t1", minor=900)),
-    (72, payment("t1", minor=901)),
-    (73, payment("t6", minor=0)),
-    (74, payment("t7", requested_at=START - 2 * DAY_MS)),
-    (75, Record(0, START + 75, b"junk", b"not an event", None, ())),
-    *[(80, payment(f"g{n}", debtor_account="g", creditor_account="b" if n % 2 else "nobody")) for n in range(5)],
-    (90, payment("h", "HOLD", 150, hold_timeout_ms=5_000)),
-    (91, payment("h2", "HOLD", 20, hold_timeout_ms=2_000)),
-    (92, payment("h3", "HOLD", 20)),
-    (93, payment("h4", "HOLD", 20)),
-    (93, payment("h5", "HOLD", 20)),
-    (120, payment("c1", "CAPTURE", 100)),
-    (120, payment("c2", "CAPTURE", 10)),
-    (121, payment("c3", "CAPTURE", 20, pending_id="h5", creditor_account="x")),
-    (130, payment("v1", "VOID", 0, pending_id="h3")),
-    (200, payment("r1", "REVERSAL", 100, debtor_account="b", creditor_account="a", original_payment_id="t1")),
-    (300, payment("w1", "WITHDRAWAL", 100, debtor_account="b")),
-    (301, payment("h6", "HOLD", 1, debtor_account="b", hold_timeout_ms=10**6)),
-    (302, payment("w2", "WITHDRAWAL", 150, debtor_account="e")),
-    (400, limited("e", 0)),
-    (450, payment("d7", "DEPOSIT", 10, creditor_account="e")),
-    (451, payment("w3", "WITHDRAWAL", 1, debtor_account="e")),
-    (500, payment("d5", "DEPOSIT", 1, creditor_account="b")),
-    (9_000, payment("d6", "DEPOSIT", 1, creditor_account="b")),
-]
+from schemas.rails import DeadLetter, Position, Record, Tick
+from tests.payments.tampering import CASES, change_entry, tampered
+from tests.payments.world import REGISTRY, START, World, entry, limited, of, opened, payment
+from transforms.fold import DEAD_LETTERS, Context, fold
 
 
 @pytest.fixture(scope="module")
@@ -67,25 +25,6 @@ def sound() -> World:
 
 def run(accounts: type[AccountProcessor] = AccountProcessor, admission: type[Admission] = Admission) -> World:
     return World(CASES, lambda: (admission(), accounts(), Watchdog()))
-
-
-def tampered(logs: Logs, topic: Any, change: Callable[[Record, Any], Any]) -> dict[str, dict[int, list[Any]]]:
-    """The logs with each (record, event) of a topic replaced by what `change` gives: items, or None to leave it as it is."""
-    copy = {name: {number: list(items) for number, items in held.items()} for name, held in logs.items()}
-    for number, items in copy[topic.name].items():
-        out = []
-        for record, event in items:
-            changed = change(record, event)
-            out += [(record, event)] if changed is None else changed
-        copy[topic.name][number] = out
-    return copy
-
-
-def change_entry(which: Callable[[LedgerEntry], bool], **fields: Any) -> Callable[[Record, Any], Any]:
-    def change(record: Record, event: Any) -> Any:
-        return [(record, event._replace(**fields))] if type(event) is LedgerEntry and which(event) else None
-
-    return change
 
 
 def test_a_sound_run_has_no_violation(sound):
@@ -244,7 +183,7 @@ def test_a_tampered_posting_is_found(sound, fields, message):
 
 
 def test_what_is_no_entry_is_passed_by(sound):
-    logs = tampered(sound.logs, topics.JOURNAL, lambda r, e: [(r._replace(origin=None), None), (r, e)])
+    logs = tampered(sound.logs, topics.JOURNAL, lambda r, e: [(r._replace(origin=None), Tick(0)), (r, e)])
     assert check_all(logs) == []
 
 
@@ -278,9 +217,10 @@ def test_money_in_flight_at_a_cut_is_no_violation(sound):
     cut = START + 212
     logs = {t: {n: [i for i in items if i[0].at <= cut] for n, items in ps.items()} for t, ps in sound.logs.items()}
     assert checkers.check_transit(logs) == []
-    entries = [e for _, _, e in checkers._events(logs, topics.JOURNAL.name, LedgerEntry)]
+    entries = [e for _, _, e in events(logs, topics.JOURNAL.name, LedgerEntry)]
     assert [e.leg for e in entries if e.payment_id == "r1"] == ["DEBIT"]
     assert check_all(logs, drained=False) == []
+    logs[topics.BALANCES.name] = {}  # they are written at the end
     assert check_all(logs) == ["payment r1: ends as ACSP"]
 
 
@@ -355,7 +295,7 @@ def test_counts_that_do_not_add_up_are_found():
 
 
 def test_a_lost_dead_letter_is_found(sound):
-    logs = tampered(sound.logs, checkers.DEAD_LETTERS, lambda r, e: [] if e.stage == "payments.admission" else None)
+    logs = tampered(sound.logs, DEAD_LETTERS, lambda r, e: [] if e.stage == "payments.admission" else None)
     (line,) = checkers.check_counts(sound.shards, logs)
     assert line.endswith(": 1 dead-lettered, 0 dead letters")
     assert checkers.check_counts(sound.shards) == []
@@ -423,7 +363,7 @@ def test_a_refused_change_of_a_limit_does_not_count():
     """Account a's overdraft of 10^6 was asked for with wrong settings."""
     world = World([*CASES, (30, limited("a", 10**6, expected=9))])
     assert check_all(world.logs, world.shards) == []
-    logs = {**world.logs, checkers.DEAD_LETTERS.name: {}}
+    logs = {**world.logs, DEAD_LETTERS.name: {}}
     assert any("available, expected" in line for line in checkers.check_limits(logs))
 
 
@@ -708,8 +648,13 @@ def test_check_all_tells_what_every_checker_tells():
         lambda r, e: [] if e.payment_id == "d1" or (e.payment_id, e.leg) == ("c1", "RELEASE") else None,
     )
     logs = tampered(logs, topics.JOURNAL, lambda r, e: [] if (e.payment_id, e.leg) == ("t1", "DEBIT") else None)
-    logs = tampered(logs, topics.CONFIRMED, lambda r, e: [(r, e), (r, e)] if e.payment_id == "w1" else None)
+    logs = tampered(
+        logs, topics.CONFIRMED, lambda r, e: [(r, e), (r, e._replace(reference="x"))] if e.payment_id == "w1" else None
+    )
+    logs = tampered(logs, topics.JOURNAL, change_entry(lambda e: e.payment_id == "w1", at=START))
+    logs[topics.OVERDUE.name] = {0: [(Record(0, START, b"p", b"", None, ()), None)]}
     parts = [
+        checkers.check_decodable(logs),
         checkers.check_postings(logs),
         checkers.check_transit(logs),
         checkers.check_once(logs),
@@ -717,10 +662,13 @@ def test_check_all_tells_what_every_checker_tells():
         checkers.check_limits(logs),
         checkers.check_holds(logs),
         checkers.check_journal_order(logs),
+        checkers.check_balances(logs),
         checkers.check_gapless(logs),
         checkers.check_ends(logs),
         checkers.check_effects(logs),
         checkers.check_books(logs),
+        checkers.check_causes(logs),
+        checkers.check_flows(logs),
     ]
     assert all(parts)
     assert check_all(logs, world.shards) == [line for part in parts for line in part]
@@ -742,7 +690,7 @@ def test_check_all_passes_on_what_it_is_given(sound):
     twice = run(admission=ForgetsIds).logs
     assert any("was decided" in line for line in check_all(twice, memory_ms=30))
     assert not any("was decided" in line for line in check_all(twice, memory_ms=0))
-    lost = tampered(sound.logs, checkers.DEAD_LETTERS, lambda r, e: [] if e.stage == "payments.admission" else None)
+    lost = tampered(sound.logs, DEAD_LETTERS, lambda r, e: [] if e.stage == "payments.admission" else None)
     assert any(line.endswith(": 1 dead-lettered, 0 dead letters") for line in check_all(lost, sound.shards))
 
 
