@@ -48,7 +48,9 @@ def map_row(mapping: ImportMapping, line: int, row: Mapping[str, str]) -> Paymen
     pending = _needed(mapping.pending_id, "pending_id", row) if kind in ("CAPTURE", "VOID") else None
     original = _needed(mapping.original_payment_id, "original_payment_id", row) if kind == "REVERSAL" else None
     reference = " ".join((_optional(mapping.reference, row) or "").split()) or None  # empty columns leave no gaps
-    for name, text in (("pending_id", pending), ("original_payment_id", original), ("reference", reference)):
+    source = _optional(mapping.source, row) or "import"
+    texts = {"pending_id": pending, "original_payment_id": original, "reference": reference, "source": source}
+    for name, text in texts.items():
         if text is not None and len(text) > MAX_ID_CHARS:
             raise BadRecord("TOO_LONG", name)
     return PaymentInitiated(
@@ -61,7 +63,7 @@ def map_row(mapping: ImportMapping, line: int, row: Mapping[str, str]) -> Paymen
         None if timeout is None else int(timeout),
         original,
         reference,
-        _optional(mapping.source, row) or "import",
+        source,
         _time(mapping, line, row),
     )
 

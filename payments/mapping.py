@@ -3,9 +3,12 @@
 The format is described in docs/pipelines/import_payments.md. Texts are *templates*: `bank-{trans_id}` is a constant and a column.
 """
 
+import json
 import re
+from collections.abc import Iterator
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from string import Formatter
 from typing import Any, get_args
 
@@ -87,6 +90,42 @@ _REQUIRED = ("payment_id", "kind", "amount", "currency", "time")
 _CSV = frozenset({"delimiter", "quote", "encoding", "columns"})
 
 
+def read_mapping(text: str) -> ImportMapping:
+    """The mapping of a mapping file; BadMapping says what is wrong with it."""
+    try:
+        data = json.loads(text, object_pairs_hook=_once)
+        for part in _texts(data):
+            part.encode()
+    except UnicodeEncodeError:
+        raise BadMapping("a text holds half of a surrogate pair (\\ud800 to \\udfff)") from None
+    except RecursionError:
+        raise BadMapping("objects or lists are nested too deep") from None
+    except BadMapping:
+        raise
+    except ValueError as error:
+        raise BadMapping(f"not JSON: {error}") from None
+    return parse_mapping(data)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise BadMapping(f"{name!r} stands twice in an object")
+        found[name] = value
+    return found
+
+
+def _texts(data: Any) -> Iterator[str]:
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, dict | list):
+        for part in data:
+            yield from _texts(part)
+        if isinstance(data, dict):
+            yield from _texts(list(data.values()))
+
+
 def parse_mapping(data: Any) -> ImportMapping:
     """The mapping of a mapping file's JSON; BadMapping says what is wrong with it."""
     data = _object(data, "the mapping", {"doc", "csv", "kind", "amount", "time", "accounts"} | _TEMPLATES)
@@ -138,7 +177,8 @@ def _parse_kind(data: Any) -> dict[str, Any]:
         data = _object(data, "kind", {"from", "values", *BY_SIGN})
         if "from" in data:
             kind = _template(data["from"], "kind.from")
-            kinds = _object(data.get("values"), "kind.values", set(data.get("values") or ()))
+            values = data.get("values")
+            kinds = _object(values, "kind.values", set(values) if isinstance(values, dict) else set())
             allowed = {"from", "values"}
         else:
             kind, kinds, allowed = None, data, set(BY_SIGN)
@@ -165,11 +205,24 @@ def _parse_time(data: Any) -> dict[str, Any]:
     form, order = data.get("format"), data.get("order")
     if not isinstance(form, str) or ("%" not in form and form not in ("epoch_ms", "epoch_s")):
         raise BadMapping(f"time.format is one of strptime, epoch_ms or epoch_s; got {form!r}")
+    if "%" in form:
+        _check_format(form)
     if order not in (None, "line"):
         raise BadMapping(f"time.order is line or is left out, got {order!r}")
     if order and ("%" not in form or _OF_DAY.search(form)):
         raise BadMapping("time.order is for dates without a time of day")
     return {"time": _template(data.get("from"), "time.from"), "time_format": form, "order_by_line": order == "line"}
+
+
+def _check_format(form: str) -> None:
+    """strptime says what is wrong with a format only when it is used; here on a text that fits none."""
+    try:
+        datetime.strptime("\n\0", form)
+    except re.error:  # each directive is a named group of a regular expression
+        raise BadMapping(f"time.format has a directive twice: {form!r}") from None
+    except ValueError as error:
+        if not str(error).startswith("time data"):
+            raise BadMapping(f"time.format: {error}") from None
 
 
 def _parse_accounts(data: Any) -> dict[str, Any]:

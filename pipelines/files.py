@@ -57,7 +57,7 @@ def _remote(pattern: str) -> list[str]:
 
 
 def _local(pattern: str) -> list[str]:
-    path = _expanded(pattern)
+    path = expand_home(pattern)
     if path.is_dir():
         names = [str(item) for item in path.iterdir() if item.is_file() and not item.name.startswith(".")]
     elif path.exists():
@@ -107,7 +107,7 @@ def check_apart(outputs: Sequence[str | Path], inputs: str | Sequence[str | Path
     for part in filter(None, (part.removeprefix("file://") for part in parts)):
         if "://" in part:
             continue
-        path = _expanded(part)
+        path = expand_home(part)
         found = (
             [path, *path.iterdir()]
             if path.is_dir()
@@ -117,7 +117,7 @@ def check_apart(outputs: Sequence[str | Path], inputs: str | Sequence[str | Path
         )
         read.update(_resolved(item) for item in found)
     for output in outputs:
-        place = _resolved(_expanded(output))
+        place = _resolved(expand_home(output))
         for item in sorted(read):
             if place == item:
                 raise UsageError("is an input and cannot be the output too", output)
@@ -133,7 +133,7 @@ def check_output_dir(path: str | Path) -> Path:
     Raises:
         UsageError: it cannot be made, is no folder, or cannot be written to.
     """
-    folder = _expanded(path)
+    folder = expand_home(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -235,7 +235,7 @@ def publish_file(target: str | Path) -> Iterator[Path]:
 
 def _place(target: str | Path) -> Path:
     """The absolute place of `target` in a parent that is writable; links are followed when it is one itself."""
-    place = Path(os.path.abspath(_expanded(target)))
+    place = Path(os.path.abspath(expand_home(target)))
     if not str(target) or not place.name:
         raise UsageError("cannot be an output", target)
     if os.path.islink(place):
@@ -248,7 +248,8 @@ def _place(target: str | Path) -> Path:
     return place
 
 
-def _expanded(path: str | Path) -> Path:
+def expand_home(path: str | Path) -> Path:
+    """The path with `~` and `~user` written out; UsageError for what can be no path."""
     try:
         if "\0" in str(path):
             raise UsageError("a path holds no zero byte", repr(str(path)))

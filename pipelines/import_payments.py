@@ -19,10 +19,10 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from payments.imports import accounts_of, map_row, opening
-from payments.mapping import BadMapping, ImportMapping, parse_mapping
+from payments.mapping import BadMapping, ImportMapping, read_mapping
 from pipelines.common import JobOptions, UsageError, main, parse_options
 from pipelines.engine import run_job
-from pipelines.files import check_apart, check_inputs, publish_file
+from pipelines.files import check_apart, check_inputs, expand_home, publish_file
 from pipelines.registry import REGISTRY
 from schemas.rails import Record
 from transforms.csv_files import BadCsvRow, CsvFileError, CsvFormat, CsvRow, ReadCsv, WriteBadRows, csv_line
@@ -48,17 +48,15 @@ class ImportOptions(JobOptions):
 
 def load_mapping(name: str) -> ImportMapping:
     """The mapping of a file, or the shipped one of that name; UsageError says what is wrong with it."""
-    path = Path(name).expanduser()
+    path = expand_home(name)
     if not path.is_file():
         path = MAPPINGS / f"{name}.json"
         if Path(name).name != name or not path.is_file():
             raise UsageError("no such mapping file, and none of that name is shipped", name)
     try:
-        return parse_mapping(json.loads(path.read_text(encoding="utf-8")))
+        return read_mapping(path.read_text(encoding="utf-8"))
     except (BadMapping, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"not a mapping ({error})", name) from error
-    except json.JSONDecodeError as error:
-        raise UsageError(f"not JSON ({error})", name) from error
 
 
 def csv_format(mapping: ImportMapping) -> CsvFormat:

@@ -108,8 +108,12 @@ class CsvFormat:
             raise ValueError(f"delimiter and quote are the same, {self.quote!r}")
         try:
             plain = "a\r\n".encode(self.encoding).endswith(b"a\r\n")
+            if plain:
+                io.TextIOWrapper(io.BytesIO(b"a\xff\r\n"), encoding=self.encoding, errors="surrogateescape").read()
         except LookupError:
             raise ValueError(f"unknown encoding {self.encoding!r}") from None
+        except ValueError as error:  # idna and the like, which are for names and not for texts
+            raise ValueError(f"encoding {self.encoding!r} is not one of files ({error})") from None
         if not plain:
             raise ValueError(f"encoding {self.encoding!r} does not write line breaks as ASCII does")
         if not self.header and not self.columns:

@@ -119,6 +119,13 @@ def test_rows_that_cannot_be_mapped(changes: dict[str, str], code: str, detail: 
     assert (caught.value.code, caught.value.detail) == (code, detail)
 
 
+def test_a_source_that_is_too_long() -> None:
+    assert map_row(parse_mapping(BANK | {"source": "x" * 128}), 1, row()).source == "x" * 128
+    with pytest.raises(BadRecord) as caught:
+        map_row(parse_mapping(BANK | {"source": "x" * 129}), 1, row())
+    assert (caught.value.code, caught.value.detail) == ("TOO_LONG", "source")
+
+
 def test_what_admission_judges_passes() -> None:
     mapping = parse_mapping(BANK)
     assert map_row(mapping, 1, row(amount="0")).amount.minor == 0

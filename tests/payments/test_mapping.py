@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from payments.mapping import BadMapping, parse_mapping, parse_template
+from payments.mapping import BadMapping, parse_mapping, parse_template, read_mapping
 
 PLAIN: dict[str, Any] = {
     "payment_id": "{id}",
@@ -88,6 +88,8 @@ def without(name: str) -> dict[str, Any]:
         (PLAIN | {"kind": {}}, "kind is one of the kinds, or has from and values, or positive and negative"),
         (PLAIN | {"kind": {"from": "{a}"}}, "kind.values must be an object"),
         (PLAIN | {"kind": {"from": "{a}", "values": []}}, "kind.values must be an object"),
+        (PLAIN | {"kind": {"from": "{a}", "values": [["a", "DEPOSIT"]]}}, "kind.values must be an object"),
+        (PLAIN | {"kind": {"from": "{a}", "values": 7}}, "kind.values must be an object"),
         (PLAIN | {"kind": {"from": "{a}", "values": {}}}, "kind is one of the kinds"),
         (PLAIN | {"kind": {"from": "{a}", "values": {"x": ["DEPOSIT"]}}}, "is not a kind of payment"),
         (PLAIN | {"kind": {"from": "{a}", "positive": "DEPOSIT", "values": {"a": "DEPOSIT"}}}, "kind is one of"),
@@ -103,6 +105,9 @@ def without(name: str) -> dict[str, Any]:
         (PLAIN | {"time": {"from": "{date}", "format": "%Y", "order": "file"}}, "time.order is line"),
         (PLAIN | {"time": {"from": "{date}", "format": "%H", "order": "line"}}, "time.order is for dates"),
         (PLAIN | {"time": {"from": "{date}", "format": "epoch_s", "order": "line"}}, "time.order is for dates"),
+        (PLAIN | {"time": {"from": "{date}", "format": "%Q"}}, "time.format: 'Q' is a bad directive"),
+        (PLAIN | {"time": {"from": "{date}", "format": "%Y-%"}}, "time.format: stray %"),
+        (PLAIN | {"time": {"from": "{date}", "format": "%Y%m%Y"}}, "time.format has a directive twice: '%Y%m%Y'"),
         (PLAIN | {"accounts": {"open": "yes"}}, "accounts: open must be true or false"),
         (PLAIN | {"accounts": {"overdraft_limit": 5}}, "accounts: overdraft_limit must be a text"),
         (PLAIN | {"accounts": {"overdraft_limit": "-5"}}, "a limit is a decimal number such as 100.00, or unlimited"),
@@ -124,6 +129,42 @@ def test_what_is_no_mapping(data: Any, message: str) -> None:
     with pytest.raises(BadMapping) as caught:
         parse_mapping(data)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "form", ["%Y-%m-%dT%H:%M:%S.%f%z", "%d. %B %y", "(%c)", "%x %X", "%G-W%V-%u", "100%% %j %Y", "epoch_ms"]
+)
+def test_formats_of_times(form: str) -> None:
+    assert parse_mapping(PLAIN | {"time": {"from": "{date}", "format": form}}).time_format == form
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not JSON: Expecting value"),
+        ('{"a": 1, "a": 2}', "'a' stands twice in an object"),
+        ('{"kind": {"values": {"x": "HOLD", "y": 1, "x": "VOID"}}}', "'x' stands twice in an object"),
+        ("[" * 200_000, "nested too deep"),
+        ("[" * 200_000 + "]" * 200_000, "nested too deep"),
+        ('{"a":' * 200_000 + "1" + "}" * 200_000, "nested too deep"),
+        ("9" * 10_000, "not JSON: Exceeds the limit"),
+        (r'{"payment_id": "\ud800{id}"}', "a text holds half of a surrogate pair"),
+        (r'{"kind": {"values": {"\udc00": "HOLD"}}}', "a text holds half of a surrogate pair"),
+        (r'{"csv": {"columns": ["a", "\udc00"]}}', "a text holds half of a surrogate pair"),
+        ("[]", "the mapping must be an object"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_what_is_no_file_of_a_mapping(text: str, message: str) -> None:
+    with pytest.raises(BadMapping) as caught:
+        read_mapping(text)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_file_of_a_mapping() -> None:
+    assert read_mapping(json.dumps(PLAIN | {"reference": "\U0001f4b6 {a}"})) == parse_mapping(
+        PLAIN | {"reference": "\U0001f4b6 {a}"}
+    )
 
 
 def test_all_shipped_mappings_are_mappings(root: Path) -> None:

@@ -192,6 +192,15 @@ def test_the_shipped_mapping_is_found_by_its_name(folder: Path) -> None:
         ("{", "not JSON"),
         ("[]", "not a mapping (the mapping must be an object): map.json"),
         (json.dumps(MAPPING | {"kind": "PAY"}), "not a mapping ('PAY' is not a kind of payment"),
+        (
+            json.dumps(MAPPING)[:-1] + ', "currency": "EUR"}',
+            "not a mapping ('currency' stands twice in an object): map.json",
+        ),
+        ("[" * 200_000, "not a mapping (objects or lists are nested too deep): map.json"),
+        (
+            json.dumps(MAPPING | {"csv": {"encoding": "idna"}}),
+            "not a mapping (csv: encoding 'idna' is not one of files",
+        ),
         (json.dumps(MAPPING | {"csv": {"delimiter": "::"}}), "not a mapping (csv: delimiter must be one character"),
         (
             json.dumps(MAPPING | {"csv": {"columns": ["id"]}}),

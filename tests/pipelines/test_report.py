@@ -37,7 +37,7 @@ def test_a_database_becomes_a_page(tmp_path: Path, ending: str, capsys: pytest.C
         "FnApiRunner",
     ):
         assert said in text
-    assert capsys.readouterr().out == f"written: {page}, 7 of 7 checks hold\n"
+    assert capsys.readouterr().out == f"written: {page}, 8 of 8 checks hold\n"
     assert sorted(item.name for item in page.parent.iterdir()) == ["report.html"]
 
 
@@ -48,13 +48,13 @@ def test_a_failed_check_is_the_exit_status(tmp_path: Path, capsys: pytest.Captur
     db.close()
     page = tmp_path / "report.html"
     assert start(f"--input={views}", f"--output={page}") == 1
-    assert "1 of 7 checks fails." in page.read_text(encoding="utf-8")
+    assert "1 of 8 checks fails." in page.read_text(encoding="utf-8")
     said = capsys.readouterr()
     assert said.err.startswith(
         "report: check failed: Every incoming record is accounted for: incoming 7 ≠ admitted 0 + "
     )
     assert said.err.count("\n") == 1
-    assert said.out.endswith("6 of 7 checks hold\n")
+    assert said.out.endswith("7 of 8 checks hold\n")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_failed_check_is_the_exit_status(tmp_path: Path, capsys: pytest.Captur
         (["--input=nowhere.duckdb"], "report: no such file: nowhere.duckdb"),
         (["--input={folder}/views.sqlite,{folder}/other.txt"], "report: one database is read, and there are 2: "),
         (["--input={folder}/other.txt"], "report: is neither a DuckDB nor a SQLite database: "),
-        (["--output={folder}"], "report: is a folder, not a file: "),
+        (["--output={folder}"], "report: the output would replace an input"),
     ],
 )
 def test_what_the_user_can_put_right(
