@@ -44,11 +44,15 @@ class Chart(NamedTuple):
 
 
 def currency_charts(figures: CurrencyFigures, width: int, width_name: str, number: int) -> list[Chart]:
-    """The charts of one currency; `number` makes their ids unique. None for what never happened."""
+    """The charts of one currency; `number` makes their ids unique.
+
+    None for what never happened, and none along a time that no calendar has: no browser could draw its axis.
+    """
     charts = []
-    if figures.confirmed or any(bucket.rejected for bucket in figures.buckets):
+    drawn = not figures.buckets or all(texts.on_calendar(figures.buckets[i].start + width) for i in (0, -1))
+    if drawn and (figures.confirmed or any(bucket.rejected for bucket in figures.buckets)):
         charts += [_money(figures, width, width_name, number), _counts(figures, width, width_name, number)]
-    if figures.in_flight:
+    if drawn and figures.in_flight:
         charts.append(_in_flight(figures, width, width_name, number))
     if figures.balances:
         charts.append(_balances(figures, number))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from payments.view_tables import BOOK_EQUATIONS
 from report.data import read_books
 from report.texts import count, named
-from report.views import Connection
+from report.views import Connection, query_rows
 
 
 class Check(NamedTuple):
@@ -53,7 +53,7 @@ def _equation(number: int, books: dict[str, int]) -> Check:
 
 
 def _none_wrong(db: Connection, name: str, what: str, query: str, advice: str) -> Check:
-    seen, wrong = (int(value or 0) for value in db.execute(query).fetchone())
+    seen, wrong = (int(value or 0) for value in query_rows(db, query)[0])
     evidence = f"{count(seen)} {what.partition('/')[0] if seen == 1 else what.partition('/')[2]}" + (
         f", {count(wrong)} wrong" if wrong else ""
     )
@@ -61,8 +61,8 @@ def _none_wrong(db: Connection, name: str, what: str, query: str, advice: str) -
 
 
 def _confirmations(db: Connection) -> Check:
-    confirmed = int(db.execute("SELECT COUNT(*) FROM confirmed").fetchone()[0])
-    ended = int(db.execute(_ENDED).fetchone()[0])
+    confirmed = query_rows(db, "SELECT COUNT(*) FROM confirmed")[0][0]
+    ended = query_rows(db, _ENDED)[0][0]
     holds = confirmed == ended
     evidence = f"confirmations {count(confirmed)} {'=' if holds else '≠'} payments with moved money {count(ended)}"
     return Check("Each payment that moved money has one confirmation", holds, evidence, _CONFIRMATIONS)
@@ -121,5 +121,16 @@ _COUNTED = (
         "SELECT COUNT(*), SUM(CASE WHEN available < 0 THEN 1 ELSE 0 END) FROM journal WHERE leg IN ('DEBIT', 'HOLD')",
         "An account gave what it did not have. The lines are in `journal` with available < 0; the limit in force then stands in "
         "payments.inflight before them. Lowering a limit later is no violation.",
+    ),
+    (
+        "No payment ended before it began",
+        "time/times",
+        """
+        SELECT COUNT(*), SUM(CASE WHEN elapsed >= 0 AND first + elapsed = last THEN 0 ELSE 1 END) FROM (
+            SELECT admitted_at AS first, elapsed_ms AS elapsed, at_ms AS last FROM payments
+            UNION ALL SELECT admitted_at, elapsed_ms, confirmed_at FROM confirmed
+        ) AS times""",
+        "The log's clock went back, or the views were changed: `elapsed_ms` is the time of the record less that of the admission. The "
+        "lines are in `payments` and `confirmed`; make the views again, and compare `at` of the payment's records in payments.status.",
     ),
 )

@@ -7,16 +7,18 @@ from report.figures import (
     CurrencyFigures,
     DeadLetterGroup,
     Figures,
+    Holding,
     InFlight,
     Latency,
     Minute,
     Movement,
+    Span,
     StatusTotal,
     Trial,
 )
-from report.views import Connection
+from report.views import Connection, NoViews, query_by_currency, query_lines, query_rows
 
-BUCKETS = (
+_BUCKETS_OF_THIS_WORLD = (
     (1_000, "second"),
     (2_000, "2 seconds"),
     (5_000, "5 seconds"),
@@ -32,61 +34,69 @@ BUCKETS = (
     (28 * 86_400_000, "4 weeks"),
     (364 * 86_400_000, "52 weeks"),
 )
+# Times that no payment should have: the widest gives at most MAX_BUCKETS for all that 64 bits can hold.
+BUCKETS = _BUCKETS_OF_THIS_WORLD + tuple(
+    (364 * factor * 10**power * 86_400_000, f"{52 * factor * 10**power:,} weeks")
+    for power in range(7)
+    for factor in (2, 5, 10)
+)
 MAX_BUCKETS = 90  # bars that a phone can still show
 TOP = 10
 
 
 def bucket_of(span_ms: int) -> tuple[int, str]:
-    """The narrowest bucket that cuts a span into at most MAX_BUCKETS."""
-    for width, name in BUCKETS:
-        if span_ms // width + 2 <= MAX_BUCKETS:  # both ends may be cut by a border
-            return width, name
-    return BUCKETS[-1]
+    """The narrowest bucket that cuts a span of less than 2^64 ms into at most MAX_BUCKETS."""
+    # Both ends may be cut by a border.
+    return next((width, name) for width, name in BUCKETS if span_ms // width + 2 <= MAX_BUCKETS)
 
 
 def read_figures(db: Connection) -> Figures:
     """All figures of the page."""
-    first, last = db.execute("SELECT MIN(admitted_at), MAX(at_ms) FROM payments").fetchone()
-    width, name = bucket_of(0 if first is None else last - first)
+    first, last = query_lines(db, _FIRST_AND_LAST, Span)[0]
+    begin, end = query_lines(db, _ALL_TIMES, Span)[0]
+    width, name = bucket_of(0 if begin is None or end is None else end - begin)
     return Figures(
         first,
         last,
         width,
         name,
         read_books(db),
-        int(db.execute("SELECT COUNT(*) FROM journal").fetchone()[0]),
+        query_rows(db, "SELECT COUNT(*) FROM journal")[0][0],
         _totals(db, _STATUSES),
         _totals(db, _ATTEMPTS),
-        [Trial(*row) for row in db.execute(_TRIAL).fetchall()],
-        [Latency(*row) for row in db.execute(_LATENCY).fetchall()],
+        query_lines(db, _TRIAL, Trial),
+        query_lines(db, _LATENCY, Latency),
         _currencies(db, width),
-        [DeadLetterGroup(*row) for row in db.execute(_DEAD_LETTERS).fetchall()],
+        query_lines(db, _DEAD_LETTERS, DeadLetterGroup),
     )
 
 
 def read_books(db: Connection) -> dict[str, int]:
     """The counts that BOOK_EQUATIONS relate, by name."""
     names = list(dict.fromkeys(name for equation in BOOK_EQUATIONS for name in (equation.left, *equation.parts)))
-    row = db.execute(f"SELECT {', '.join(names)} FROM books").fetchone()
-    return {name: int(value) for name, value in zip(names, row, strict=True)}
+    rows = query_rows(db, f"SELECT {', '.join(names)} FROM books")
+    if len(rows) != 1 or any(type(value) is not int for value in rows[0]):
+        raise NoViews("has a view books that is not one row of counts")
+    return dict(zip(names, rows[0], strict=True))
 
 
 def _totals(db: Connection, query: str) -> list[StatusTotal]:
     """Ordered here: the databases disagree where NULL stands."""
-    totals = [StatusTotal(*row) for row in db.execute(query).fetchall()]
-    return sorted(totals, key=lambda t: (-t.number, t.status, t.reason or "", t.detail or "", t.stage))
+    return sorted(
+        query_lines(db, query, StatusTotal),
+        key=lambda t: (-t.number, t.status, t.reason or "", t.detail or "", t.stage),
+    )
 
 
 def _currencies(db: Connection, width: int) -> list[CurrencyFigures]:
-    buckets = _by_currency(db, _BUCKETS.format(width=width), Bucket)
-    in_flight = _by_currency(db, _IN_FLIGHT.format(width=width), InFlight)
-    busiest = _by_currency(db, _BUSIEST, Minute)
-    balances: dict[str, list[tuple[int, str]]] = {}
-    for currency, balance, account in db.execute(_BALANCES).fetchall():
-        balances.setdefault(currency, []).append((balance, account))
-    accounts = _by_currency(db, _ACCOUNTS, AccountLine)
-    movements = _by_currency(db, _MOVEMENTS, Movement)
-    starts = [line.start for lines in (*buckets.values(), *in_flight.values()) for line in lines]
+    buckets = query_by_currency(db, _BUCKETS.format(width=width), Bucket)
+    in_flight = query_by_currency(db, _IN_FLIGHT.format(width=width), InFlight)
+    busiest = query_by_currency(db, _BUSIEST, Minute)
+    balances = query_by_currency(db, _BALANCES, Holding)
+    accounts = query_by_currency(db, _ACCOUNTS, AccountLine)
+    movements = query_by_currency(db, _MOVEMENTS, Movement)
+    starts = [line.start for lines in buckets.values() for line in lines]
+    starts += [line.start for lines in in_flight.values() for line in lines]
     span = range(min(starts), max(starts) + 1, width) if starts else range(0)
     found = []
     for currency in balances.keys() | in_flight.keys() | movements.keys():
@@ -105,14 +115,6 @@ def _currencies(db: Connection, width: int) -> list[CurrencyFigures]:
             )
         )
     return sorted(found, key=lambda figures: (-figures.confirmed, figures.currency))
-
-
-def _by_currency(db: Connection, query: str, line: type) -> dict[str, list]:
-    """Rows by their first column; the rest of each is a `line`."""
-    lines: dict[str, list] = {}
-    for currency, *values in db.execute(query).fetchall():
-        lines.setdefault(currency, []).append(line(*values))
-    return lines
 
 
 def _every_bucket(buckets: list[Bucket], span: range) -> list[Bucket]:
@@ -135,6 +137,14 @@ def _every_level(levels: list[InFlight], span: range) -> list[InFlight]:
     return full
 
 
+_FIRST_AND_LAST = "SELECT MIN(admitted_at), MAX(at_ms) FROM payments"
+_ALL_TIMES = """
+    SELECT MIN(first), MAX(last) FROM (
+        SELECT MIN(admitted_at) AS first, MAX(at_ms) AS last FROM payments
+        UNION ALL SELECT MIN(at_ms), MAX(admitted_at) FROM payments
+        UNION ALL SELECT MIN(confirmed_at), MAX(confirmed_at) FROM confirmed
+        UNION ALL SELECT MIN(at_ms), MAX(at_ms) FROM journal
+    ) AS times"""
 _STATUSES = """
     SELECT status, reason, CASE WHEN reason = 'NARR' THEN detail END, stage, COUNT(*) FROM payments
     GROUP BY 1, 2, 3, 4"""

@@ -3,6 +3,13 @@
 from typing import NamedTuple
 
 
+class Span(NamedTuple):
+    """From the first time to the last; None of nothing."""
+
+    first: int | None
+    last: int | None
+
+
 class StatusTotal(NamedTuple):
     """Payments in one state. `stage` is the one that said so."""
 
@@ -60,6 +67,13 @@ class Latency(NamedTuple):
     number: int
 
 
+class Holding(NamedTuple):
+    """What is in an account."""
+
+    balance: int
+    account_id: str
+
+
 class AccountLine(NamedTuple):
     account_id: str
     balance: int
@@ -106,7 +120,7 @@ class CurrencyFigures(NamedTuple):
     buckets: list[Bucket]
     in_flight: list[InFlight]
     busiest: Minute | None
-    balances: list[tuple[int, str]]
+    balances: list[Holding]
     accounts: list[AccountLine]
     movements: list[Movement]
 

@@ -44,16 +44,22 @@ def share(part: int, whole: int) -> str:
 
 def moment(ms: int) -> str:
     """`2026-11-24 18:03:21.007`, UTC; a time that no calendar has stays a number."""
-    try:
-        at = _EPOCH + timedelta(milliseconds=ms)
-    except OverflowError:
+    if not on_calendar(ms):
         return f"{ms} ms"
-    return at.strftime("%Y-%m-%d %H:%M:%S") + (f".{ms % 1000:03d}" if ms % 1000 else "")
+    at = _EPOCH + timedelta(milliseconds=ms)
+    return at.replace(tzinfo=None).isoformat(" ", "seconds") + (f".{ms % 1000:03d}" if ms % 1000 else "")
+
+
+def on_calendar(ms: int) -> bool:
+    """Whether `moment` gives a date: the years 1 to 9999."""
+    return -62_135_596_800_000 <= ms < 253_402_300_800_000
 
 
 def interval(start: int, width: int) -> str:
     """The bucket that begins at `start`: as much of its time as its width needs."""
     text = moment(start)
+    if not on_calendar(start):
+        return text
     if width >= 86_400_000:
         return text[:10]
     return text[:16] if width >= 60_000 else text

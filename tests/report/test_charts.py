@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from report.charts import FEW_ACCOUNTS, Chart, ceiling, currency_charts, histogram
-from report.figures import Bucket, CurrencyFigures, InFlight, Latency, Minute
+from report.figures import Bucket, CurrencyFigures, Holding, InFlight, Latency, Minute
 from report.latency import MOST_BARS, latency_chart, percentile
 from report.specs import specs
 from tests.report.ledger import START
@@ -24,6 +24,23 @@ def test_nothing_has_no_chart() -> None:
     assert charts_of() == {}
     assert charts_of(buckets=[Bucket(START, 0, 0, 0)]) == {}
     assert latency_chart([]) is None
+
+
+@pytest.mark.parametrize("start", [-(1 << 63), 253_402_300_799_001, 1 << 62])
+def test_nothing_is_drawn_along_a_time_without_a_calendar(start: int) -> None:
+    figures = {
+        "buckets": [Bucket(START, 2, 5, 1), Bucket(start, 0, 0, 0)][:: 1 if start > 0 else -1],
+        "in_flight": [InFlight(START, 1, 1, 1, 1)],
+        "balances": [Holding(1, "a")],
+        "confirmed": 2,
+    }
+    assert set(charts_of(**figures)) == {"accounts"}
+    assert set(charts_of(**figures | {"buckets": [Bucket(START, 2, 5, 1)]})) == {
+        "money",
+        "counts",
+        "in_flight",
+        "accounts",
+    }
 
 
 def test_money_and_counts() -> None:

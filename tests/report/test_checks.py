@@ -20,7 +20,7 @@ def checks_of(path: Path) -> list[Check]:
 def test_right_books(tmp_path: Path, ending: str, bank: type[Ledger]) -> None:
     checks = checks_of(bank().write(tmp_path / f"views.{ending}"))
     assert [check.name for check in checks if not check.holds] == []
-    assert len(checks) == 7
+    assert len(checks) == 8
     assert all(check.evidence and check.advice for check in checks)
 
 
@@ -30,6 +30,7 @@ TRIAL = "The trial balance is zero in every partition"
 JOURNAL = "Every line of the journal follows from the one before"
 PUBLISHED = "Published balances agree with the journal"
 LIMIT = "No debit or hold went below its account's limit"
+ELAPSED = "No payment ended before it began"
 CONFIRMED = "Each payment that moved money has one confirmation"
 
 
@@ -49,6 +50,11 @@ CONFIRMED = "Each payment that moved money has one confirmation"
         ("UPDATE accounts SET balance = balance + 1 WHERE account_id = 'bob'", {PUBLISHED}),
         ("UPDATE accounts SET posted = posted - 1 WHERE account_id = 'bob'", {PUBLISHED}),
         ("UPDATE journal SET available = -1 WHERE leg = 'HOLD'", {LIMIT}),
+        ("UPDATE payments SET elapsed_ms = -5, admitted_at = at_ms + 5 WHERE payment_id = 'pay-000005'", {ELAPSED}),
+        ("UPDATE payments SET elapsed_ms = elapsed_ms + 1 WHERE payment_id = 'pay-000005'", {ELAPSED}),
+        ("UPDATE payments SET elapsed_ms = NULL WHERE payment_id = 'pay-000005'", {ELAPSED}),
+        ("UPDATE confirmed SET elapsed_ms = -5, admitted_at = confirmed_at + 5 WHERE hops = 2", {ELAPSED}),
+        ("UPDATE confirmed SET confirmed_at = confirmed_at - 100 WHERE hops = 1", {ELAPSED}),
         ("UPDATE journal SET available = -1 WHERE leg = 'CREDIT'", set()),  # a limit that was lowered
         (
             "UPDATE payments SET status = 'ACCC' WHERE kind = 'HOLD'",

@@ -46,7 +46,7 @@ def scripts(page: str) -> list[tuple[str, str]]:
 
 def test_it_says_what_there_is(page: str) -> None:
     text = words(page)
-    assert "All 7 checks hold." in text
+    assert "All 8 checks hold." in text
     assert "Incoming records 55 28 a second of wall time" in text
     assert "RJCT rejected 4 8.0 %" in text
     assert "NARR already captured rejected at the account" in text
@@ -142,7 +142,7 @@ def test_a_failed_check_stands_at_the_top(tmp_path: Path) -> None:
     assert [check.holds for check in checks].count(False) == 1
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     text = words(page)
-    assert text.index("1 of 7 checks fails.") < text.index("Incoming records")
+    assert text.index("1 of 8 checks fails.") < text.index("Incoming records")
     assert 'class="verdict failed" role="alert"' in page
     assert "EUR 10,500.00 0.07 −10,500.00 0.07 1, 1 not zero" in text
     assert "✗ no 2 partition sums, 1 wrong" in text
@@ -153,17 +153,17 @@ def test_what_checkers_of_the_logs_found_is_one_more_check(tmp_path: Path) -> No
     path = small_bank().write(tmp_path / "views.sqlite")
     found = [f"payments.journal/3/{i}: <b> card {CARD}" for i in range(7)]
     for violations, said in (
-        ([], "All 8 checks hold."),
+        ([], "All 9 checks hold."),
         (found[:1], "1 wrong: payments.journal/3/0: <b> card ************1111 "),
         (found[:5], "5 wrong: "),
         (found, "payments.journal/3/4: <b> card ************1111; and 2 more"),
     ):
         checks = write_report(path, tmp_path / "report.html", FACTS, violations)
-        assert len(checks) == 7
+        assert len(checks) == 8
         assert all(check.holds for check in checks)
         text = words((tmp_path / "report.html").read_text(encoding="utf-8"))
         assert said in text
-        assert ("1 of 8 checks fails." in text) == bool(violations)
+        assert ("1 of 9 checks fails." in text) == bool(violations)
         assert ("more" in text[: text.index("Incoming records")]) == (len(violations) > 5)
 
 

@@ -47,6 +47,10 @@ def test_moments_are_utc_and_survive_any_number() -> None:
     assert texts.moment(1_767_225_600_000) == "2026-01-01 00:00:00"
     assert texts.moment(1_767_225_600_007) == "2026-01-01 00:00:00.007"
     assert texts.moment(-1) == "1969-12-31 23:59:59.999"
+    assert texts.moment(-62_135_596_800_000) == "0001-01-01 00:00:00"
+    assert texts.moment(-62_135_596_800_001) == "-62135596800001 ms"
+    assert texts.moment(253_402_300_799_999) == "9999-12-31 23:59:59.999"
+    assert texts.moment(253_402_300_800_000) == "253402300800000 ms"
     assert texts.moment(2**63 - 1) == f"{2**63 - 1} ms"
 
 
@@ -55,6 +59,7 @@ def test_an_interval_says_as_much_as_its_width_needs() -> None:
     assert texts.interval(at, 1_000) == "2026-01-01 00:00:05"
     assert texts.interval(at, 60_000) == "2026-01-01 00:00"
     assert texts.interval(at, 86_400_000) == "2026-01-01"
+    assert texts.interval(1 << 62, 86_400_000) == "4611686018427387904 ms"
 
 
 @pytest.mark.parametrize(
