@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 
 from payments import topics
 from payments.admission import Admission
-from payments.check_journal import open_holds
+from payments.check_holds import open_holds
 from payments.logs import Logs, events, partitions
 from schemas.payments import LedgerEntry, PaymentConfirmed, PaymentStatus
 from schemas.rails import DeadLetter

@@ -12,15 +12,10 @@ from typing import Any
 
 from payments import topics
 from payments.admission import CLOCK_TOLERANCE_MS, DAY_MS, Admission
+from payments.check_balances import check_balances
 from payments.check_flows import check_causes, check_decodable, check_flows
-from payments.check_journal import (
-    check_balances,
-    check_holds,
-    check_journal_order,
-    check_limits,
-    check_postings,
-    check_transit,
-)
+from payments.check_holds import check_holds
+from payments.check_journal import check_journal_order, check_limits, check_postings, check_transit
 from payments.check_payments import check_books, check_effects, check_ends
 from payments.logs import Item, Logs, effective, events, partitions, read_logs, slashed
 from schemas.payments import LedgerEntry, PaymentStatus

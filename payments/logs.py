@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from payments import topics
-from schemas.rails import Record, Source
+from payments.accounts import AccountProcessor
+from schemas.rails import DeadLetter, Record, Source
 from transforms.errors import BadRecord
+from transforms.fold import DEAD_LETTERS
 
 Item = tuple[Record, Any]
 """A record and its decoded event; None for a value that cannot be decoded."""
@@ -72,3 +74,12 @@ def by_offset(logs: Logs, topic: str) -> dict[int, dict[int, Item]]:
 
 def slashed(parts: Iterable[Any]) -> str:
     return "/".join(map(str, parts))
+
+
+def refused_changes(logs: Logs) -> set[tuple[int, int]]:
+    """(partition, offset) of the records of payments.inflight that are dead letters."""
+    return {
+        (letter.partition, letter.offset)
+        for _, _, letter in events(logs, DEAD_LETTERS.name, DeadLetter)
+        if letter.stage == AccountProcessor.stage
+    }
