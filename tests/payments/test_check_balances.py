@@ -98,3 +98,11 @@ def test_a_change_that_was_lost_is_found():
         lambda r, e: [(r, e._replace(overdraft_limit=0, available=0, revision=1, as_of=START))],
     )
     assert sum("a has " in line for line in check_balances(logs)) == 4
+
+
+def test_a_balance_is_as_old_as_the_last_change_of_its_account_repeats_not_counted():
+    deposit = payment("d", "DEPOSIT", 10, creditor_account="a")
+    world = World([(0, opened("a")), (10, deposit), (100, limited("a", 7)), (200, limited("a", 7)), (200, opened("b"))])
+    (balance,) = [e for e in world.events(topics.BALANCES) if e.account_id == "a"]
+    assert (balance.as_of, balance.version, balance.revision) == (START + 100, 1, 3)
+    assert check_all(world.logs, world.shards) == []
