@@ -288,3 +288,36 @@ def test_a_full_disk_under_standard_output_is_one_line(root: Path) -> None:
             stderr=subprocess.PIPE,
         )
     assert (done.returncode, done.stderr) == (2, b"-c: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("run", "status", "left_at_once"),
+    [(lambda argv: None, 0, False), (lambda argv: 1, 1, False), (lambda argv: fail(UsageError("x")), 2, True)],
+)
+def test_main_respects_signals_that_a_shell_ignores_and_ends_without_waiting_for_what_failed(
+    run, status: int, left_at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handlers: dict[int, object] = {}
+    left: list[int] = []
+
+    def leave(number: int) -> None:
+        left.append(number)
+        raise SystemExit(number)
+
+    monkeypatch.setattr(sys, "argv", ["demo"])
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+    ignored = {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: signal.SIG_DFL}
+    monkeypatch.setattr(signal, "getsignal", ignored.__getitem__)
+    handler = logging.NullHandler()
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [handler])
+    monkeypatch.setattr(root, "level", root.level)
+    with pytest.raises(SystemExit) as caught:
+        common.main(run)
+    assert caught.value.code == status
+    assert left == ([status] if left_at_once else [])
+    assert handlers == {signal.SIGTERM: common._stop}
+    told = logging.LogRecord("apache_beam.x", logging.ERROR, "x", 1, "E:\npipelines.common.UsageError: x", None, None)
+    news = logging.LogRecord("apache_beam.x", logging.ERROR, "x", 1, "something else", None, None)
+    assert not handler.filter(told) and handler.filter(news)
