@@ -7,23 +7,18 @@ import apache_beam as beam
 
 from schemas.rails import Record
 from transforms.chunks import Chunk, unpack_chunk
-from transforms.errors import BadRecord, InputError
 from transforms.lines import one_line
 
 Partitions = Iterable[tuple[str, int, Iterable[Record]]]
 """(topic, partition, records in order of offset)."""
 
 
-class BadLog(InputError):
-    """The records of a log cannot be read: topic/partition, and where in it."""
-
-
 class CheckLogs(beam.PTransform):
     """PCollection[Chunk] of whole topics → PCollection[str]: what `check` finds wrong, a line each; nothing when all is well.
 
     `check` is a pure function of all partitions, in order of topic and partition; all records pass through one worker and its memory.
-    Control characters of its lines, which may come from the records, are escaped. A chunk that is damaged stops the job with BadLog: it is
-    the file that is broken, and nothing can be said of the rest.
+    Control characters of its lines, which may come from the records, are escaped. A damaged chunk stops the job (DamagedChunk): nothing can
+    be said of the rest.
     """
 
     def __init__(self, check: Callable[[Partitions], list[str]]) -> None:
@@ -51,14 +46,4 @@ def _together(chunk: Chunk) -> tuple[int, Chunk]:
 def _partitions(chunks: Iterable[Chunk]) -> Iterator[tuple[str, int, Iterable[Record]]]:
     ordered = sorted(chunks, key=lambda chunk: (chunk.topic, chunk.partition, chunk.offset))
     for (topic, partition), group in groupby(ordered, key=lambda chunk: (chunk.topic, chunk.partition)):
-        yield topic, partition, (record for chunk in group for record in _records(chunk))
-
-
-def _records(chunk: Chunk) -> list[Record]:
-    try:
-        return unpack_chunk(chunk)
-    except BadRecord as error:
-        last = chunk.offset + chunk.count - 1
-        raise BadLog(
-            f"{chunk.topic}/{chunk.partition}: damaged in offsets {chunk.offset} to {last} ({error.code})"
-        ) from None
+        yield topic, partition, (record for chunk in group for record in unpack_chunk(chunk))

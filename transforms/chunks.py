@@ -15,9 +15,13 @@ from schemas import load_schema
 from schemas.rails import RECORDS, Record
 from transforms.avro import compile_codec, compile_reader
 from transforms.avro_runtime import dec_long
-from transforms.errors import BadRecord
+from transforms.errors import BadRecord, InputError
 
 CHUNK_RECORDS = 1000  # what a chunk holds when nothing else decides: large enough to hide Beam's cost per element
+
+
+class DamagedChunk(InputError):
+    """The payload of a chunk cannot be read: it is the file that is broken, not a client's message, so it makes no dead letter."""
 
 
 class Chunk(NamedTuple):
@@ -57,10 +61,14 @@ def pack_chunks(topic: str, partition: int, records: Iterable[Record], size: int
 
 
 def unpack_chunk(chunk: Chunk) -> list[Record]:
-    """The records of a chunk. A damaged payload raises BadRecord: it is the file that is broken, not a client's
-    message.
-    """
-    return decode_records(chunk.payload, chunk.count)
+    """The records of a chunk; DamagedChunk if its payload is not what its head says."""
+    try:
+        return decode_records(chunk.payload, chunk.count)
+    except BadRecord as error:
+        last = chunk.offset + chunk.count - 1
+        raise DamagedChunk(
+            f"{chunk.topic}/{chunk.partition}: damaged in offsets {chunk.offset} to {last} ({error.code})"
+        ) from None
 
 
 def first_offset(chunk: Chunk) -> int:

@@ -58,7 +58,7 @@ class Rows:
         raise NotImplementedError
 
     def read(self, chunk: Chunk) -> Columns:
-        """All rows of a chunk. BadRecord if the chunk itself is damaged."""
+        """All rows of a chunk; DamagedChunk if its payload cannot be read."""
         keys, times, values, clocks, offsets, bad = [], [], [], [], [], []
         clock = chunk.clock
         for record in unpack_chunk(chunk):

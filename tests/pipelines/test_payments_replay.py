@@ -1,5 +1,6 @@
 """The pipeline `payments_replay`: what it regenerates is what was recorded, and a difference is found and named."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from payments import topics
 from pipelines import payments_replay
-from pipelines.common import UsageError
+from pipelines.common import UsageError, launch
 from pipelines.registry import REGISTRY
 from tests.pipelines.runs import generate, run_payments
 from transforms.chunks import Chunk, pack_chunks, unpack_chunk
@@ -71,3 +72,16 @@ def test_a_missing_topic_is_one_line(run: Path, tmp_path: Path) -> None:
     (tmp_path / "topics" / "payments.status" / "p03.avro").unlink()
     with pytest.raises(UsageError, match=r"p03\.avro: missing"):
         payments_replay.run([f"--input={tmp_path}/topics"])
+
+
+def test_a_damaged_block_is_one_line(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(run / "topics", tmp_path / "topics")
+    place = max((tmp_path / "topics" / "payments.status").glob("p*.avro"), key=lambda path: path.stat().st_size)
+    data = bytearray(place.read_bytes())
+    at = data.index(b"payments.accounts\x22payments.inflight")  # an origin; a length stands before it
+    data[at - 1] ^= 0x80
+    place.write_bytes(data)
+    assert launch(payments_replay.run, [f"--input={tmp_path}/topics"], "payments_replay") == 2
+    assert re.search(
+        r"^payments_replay: payments\.status/\d+: damaged in offsets \d+ to \d+ \(", capfd.readouterr().err, re.M
+    )

@@ -8,8 +8,8 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from schemas.rails import Record
 from tests.proto import assert_no_pickled_coders
-from transforms.check_logs import BadLog, CheckLogs, Partitions
-from transforms.chunks import Chunk, pack_chunk
+from transforms.check_logs import CheckLogs, Partitions
+from transforms.chunks import Chunk, DamagedChunk, pack_chunk
 from transforms.errors import find_error
 
 
@@ -59,4 +59,4 @@ def test_damage_is_one_line_that_says_where(damage, make_pipeline) -> None:
     with pytest.raises(Exception) as caught, make_pipeline() as p:
         chunks = [whole, other._replace(payload=damage(other.payload))]
         _ = p | beam.Create(chunks, reshuffle=False).with_output_types(Chunk) | CheckLogs(describe)
-    assert (find_error(caught.value, BadLog) or "").startswith("a/3: damaged in offsets 1 to 2 (")
+    assert (find_error(caught.value, DamagedChunk) or "").startswith("a/3: damaged in offsets 1 to 2 (")

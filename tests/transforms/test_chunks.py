@@ -17,6 +17,7 @@ from transforms.avro_schema import parse_schema
 from transforms.chunks import (
     Chunk,
     ChunkCoder,
+    DamagedChunk,
     decode_records,
     encode_record,
     first_offset,
@@ -81,7 +82,7 @@ def test_every_cut_of_a_payload_is_noticed() -> None:
 def test_a_count_that_lies_is_noticed() -> None:
     chunk = pack_chunk("t", 0, log(3))
     for count, code in ((2, "TRAILING_BYTES"), (4, "TRUNCATED"), (0, "TRAILING_BYTES"), (-1, "TRAILING_BYTES")):
-        with pytest.raises(BadRecord, match=code):
+        with pytest.raises(DamagedChunk, match=code):
             unpack_chunk(chunk._replace(count=count))
 
 
@@ -154,7 +155,7 @@ def test_chunks_that_fit_are_passed_on_as_they_are() -> None:
 
 
 def test_a_damaged_chunk_that_must_be_split_is_noticed() -> None:
-    with pytest.raises(BadRecord):
+    with pytest.raises(DamagedChunk, match="t/0: damaged in offsets 0 to 4"):
         list(regroup_chunks([Chunk("t", 0, 0, -1, 5, b"damaged")], 3))
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.rails import Record
-from transforms.chunks import Chunk, pack_chunk
+from transforms.chunks import Chunk, DamagedChunk, pack_chunk
 from transforms.errors import BadRecord
 from transforms.rows import MAX_TIME, MIN_TIME, Bad, Columns, FieldRows, Rows, RowsOf
 
@@ -163,7 +163,7 @@ def test_bad_records_say_where_and_why_and_have_no_row() -> None:
 
 def test_a_chunk_that_is_damaged_itself_stops() -> None:
     of = chunk(many(40))
-    with pytest.raises(BadRecord, match="TRUNCATED"):
+    with pytest.raises(DamagedChunk, match="TRUNCATED"):
         READERS["sum"].read(of._replace(payload=of.payload[:-1]))
 
 
