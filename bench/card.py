@@ -6,15 +6,14 @@ in this process, the start of the pipeline included, and give the same balances.
 """
 
 import argparse
-import gc
 import io
 import json
 import random
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +24,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 
+from bench.side_by_side import check_same, keep, seconds
 from transforms.chunks import Chunk, unpack_chunk
 from transforms.event_types import EventTypes, codec_of, pack_events
 from transforms.fold import Context, Processor, Topic
@@ -87,13 +87,12 @@ def run_ours(directory: Path, results: Path | None = None) -> None:
     with _pipeline() as p:
         folded = p | ReadTopic(directory, DEPOSITS.name) | Fold(make_engine)
         if results is not None:
-            lines = folded.outputs | beam.FlatMap(_balances).with_output_types(str)
-            _ = lines | beam.io.WriteToText(str(results), num_shards=1, shard_name_template="")
+            keep(folded.outputs | beam.FlatMap(_balances).with_output_types(bytes), results, _line)
 
 
-def _balances(chunk: Chunk) -> Iterator[str]:
+def _balances(chunk: Chunk) -> Iterator[bytes]:
     for record in unpack_chunk(chunk):
-        yield _line(record.value or b"")
+        yield record.value or b""
 
 
 class DecodeDeposit(beam.DoFn):
@@ -143,32 +142,11 @@ def run_idiomatic(directory: Path, results: Path | None = None) -> None:
             | beam.ParDo(AddUp()).with_output_types(tuple[str, int])
             | beam.ParDo(EncodeBalance()).with_output_types(bytes)
         )
-        if results is not None:
-            lines = balances | beam.Map(_line).with_output_types(str)
-            _ = lines | beam.io.WriteToText(str(results), num_shards=1, shard_name_template="")
+        keep(balances, results, _line)
 
 
 def _line(value: bytes) -> str:
     return json.dumps(EVENTS.decode(value))
-
-
-def check_same(directory: Path) -> int:
-    """Runs both once and compares all balances of all cards; returns how many there are."""
-    found = []
-    for run in (run_ours, run_idiomatic):
-        path = directory / f"{run.__name__}.jsonl"
-        run(directory, path)
-        found.append(sorted(path.read_text().splitlines()))
-    if found[0] != found[1]:
-        raise AssertionError(f"balances differ: {len(found[0])} and {len(found[1])} of them")
-    return len(found[0])
-
-
-def seconds(run: Callable[[Path], None], directory: Path) -> float:
-    gc.collect()
-    start = time.perf_counter()
-    run(directory)
-    return time.perf_counter() - start
 
 
 def measure(repeats: int = 5, records: int = RECORDS) -> list[dict[str, Any]]:
@@ -178,11 +156,11 @@ def measure(repeats: int = 5, records: int = RECORDS) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         write_deposits(directory, records)
-        check_same(directory)
+        check_same(directory, *(partial(run, directory) for run in (run_ours, run_idiomatic)))
         ours, theirs = [], []
         for _ in range(repeats):
-            ours.append(seconds(run_ours, directory))
-            theirs.append(seconds(run_idiomatic, directory))
+            ours.append(seconds(partial(run_ours, directory)))
+            theirs.append(seconds(partial(run_idiomatic, directory)))
     value, baseline = (statistics.median(times) / records * 1e6 for times in (ours, theirs))
     return [
         {

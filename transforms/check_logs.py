@@ -6,7 +6,7 @@ from itertools import groupby
 import apache_beam as beam
 
 from schemas.rails import Record
-from transforms.chunks import Chunk, unpack_chunk
+from transforms.chunks import Chunk, together, unpack_chunk
 from transforms.lines import one_line
 
 Partitions = Iterable[tuple[str, int, Iterable[Record]]]
@@ -33,14 +33,10 @@ class CheckLogs(beam.PTransform):
 
         return (
             chunks
-            | "Together" >> beam.Map(_together).with_output_types(tuple[int, Chunk])
+            | "Together" >> beam.Map(together).with_output_types(tuple[int, Chunk])
             | "Group" >> beam.GroupByKey()
             | "Check" >> beam.FlatMap(run).with_output_types(str)
         )
-
-
-def _together(chunk: Chunk) -> tuple[int, Chunk]:
-    return 0, chunk
 
 
 def _partitions(chunks: Iterable[Chunk]) -> Iterator[tuple[str, int, Iterable[Record]]]:

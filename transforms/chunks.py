@@ -81,6 +81,16 @@ def first_offset(chunk: Chunk) -> int:
         raise BadRecord("TRUNCATED", "chunk") from None
 
 
+def by_partition(chunk: Chunk) -> tuple[int, Chunk]:
+    """Key for steps that take each partition on its own."""
+    return chunk.partition, chunk
+
+
+def together(chunk: Chunk) -> tuple[int, Chunk]:
+    """Key for steps that need all chunks in one place."""
+    return 0, chunk
+
+
 def regroup_chunks(chunks: Iterable[Chunk], size: int = CHUNK_RECORDS) -> Iterator[Chunk]:
     """The same records in chunks of exactly `size`, except the last: what follows does not depend on how they came.
 

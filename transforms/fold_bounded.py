@@ -12,7 +12,7 @@ import apache_beam as beam
 from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 
 from schemas.rails import Record
-from transforms.chunks import CHUNK_RECORDS, Chunk, pack_chunk, unpack_chunk
+from transforms.chunks import CHUNK_RECORDS, Chunk, by_partition, pack_chunk, unpack_chunk
 from transforms.event_runs import RunReader, join_chunks
 from transforms.fold import Emitted, Gap, Shard
 from transforms.loop import Stage
@@ -89,17 +89,14 @@ class Fold(beam.PTransform):
         folded.outputs.element_type, folded.summaries.element_type = Chunk, bytes
         folded.snapshots.element_type = convert_to_beam_type(Snapshotted)
         return Folded(
-            folded.outputs | "Outputs" >> beam.Map(_same).with_output_types(Chunk),
-            folded.summaries | "Summaries" >> beam.Map(_same).with_output_types(bytes),
-            folded.snapshots | "Snapshots" >> beam.Map(_same).with_output_types(Snapshotted),
+            folded.outputs | "Outputs" >> beam.Map(same).with_output_types(Chunk),
+            folded.summaries | "Summaries" >> beam.Map(same).with_output_types(bytes),
+            folded.snapshots | "Snapshots" >> beam.Map(same).with_output_types(Snapshotted),
         )
 
 
-def by_partition(chunk: Chunk) -> tuple[int, Chunk]:
-    return chunk.partition, chunk
-
-
-def _same(element: Any) -> Any:
+def same(element: Any) -> Any:
+    """For a step that only names a type: the coder of a side output where a runner cuts the graph."""
     return element
 
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import apache_beam as beam
 
 from schemas.rails import Record
-from transforms.chunks import Chunk, unpack_chunk
+from transforms.chunks import Chunk, together, unpack_chunk
 from transforms.fold import Topic
 from transforms.fold_bounded import collect_rarely, shard_summary
 from transforms.loop import Loop
@@ -34,15 +34,11 @@ class RunInMemory(beam.PTransform):
             [(0, Chunk("", 0, 0, -1, 0, b""))], reshuffle=False
         ).with_output_types(keyed)
         return (
-            (chunks | "Together" >> beam.Map(_together).with_output_types(keyed), empty)
+            (chunks | "Together" >> beam.Map(together).with_output_types(keyed), empty)
             | "WithEmpty" >> beam.Flatten()
             | "Group" >> beam.GroupByKey()
             | "Run" >> beam.ParDo(_Run(self.make_loop, self.topics, self.into)).with_output_types(bytes)
         )
-
-
-def _together(chunk: Chunk) -> tuple[int, Chunk]:
-    return 0, chunk
 
 
 def log_order(record: Record) -> tuple[int, bytes, bytes]:

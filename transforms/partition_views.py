@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import apache_beam as beam
 
-from transforms.chunks import Chunk, unpack_chunk
+from transforms.chunks import Chunk, by_partition, unpack_chunk
 from transforms.errors import BadRecord, InputError
 from transforms.registry import Registry
 from transforms.sql_views import RowBatch, pack_rows
@@ -48,14 +48,10 @@ class ViewPartitions(beam.PTransform):
     def expand(self, chunks: beam.PCollection) -> beam.PCollection:
         return (
             chunks
-            | "ByPartition" >> beam.Map(_by_partition).with_output_types(tuple[int, Chunk])
+            | "ByPartition" >> beam.Map(by_partition).with_output_types(tuple[int, Chunk])
             | "Group" >> beam.GroupByKey()
             | "MakeRows" >> beam.ParDo(_MakeRows(self.make_view, self.registry)).with_output_types(RowBatch)
         )
-
-
-def _by_partition(chunk: Chunk) -> tuple[int, Chunk]:
-    return chunk.partition, chunk
 
 
 class _MakeRows(beam.DoFn):

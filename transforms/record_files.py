@@ -22,7 +22,7 @@ import apache_beam as beam
 import fastavro
 
 from schemas.rails import Record
-from transforms.chunks import CHUNK_RECORDS, Chunk, encode_record, unpack_chunk
+from transforms.chunks import CHUNK_RECORDS, Chunk, encode_record, together, unpack_chunk
 from transforms.event_objects import EventObjects
 from transforms.partition_files import CODECS, RawBlock
 from transforms.record_readers import Reading, RecordFileError, check_record_file, records_of
@@ -166,14 +166,10 @@ class WriteRecords(beam.PTransform):
         return (
             (chunks, empty)
             | "WithEmpty" >> beam.Flatten()
-            | "Together" >> beam.Map(_together).with_output_types(tuple[int, Chunk])
+            | "Together" >> beam.Map(together).with_output_types(tuple[int, Chunk])
             | "Group" >> beam.GroupByKey()
             | "Write" >> beam.Map(write).with_output_types(tuple[str, int])
         )
-
-
-def _together(chunk: Chunk) -> tuple[int, Chunk]:
-    return 0, chunk
 
 
 def _chunk_order(chunk: Chunk) -> tuple[str, int, int]:

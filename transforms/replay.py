@@ -12,9 +12,9 @@ import apache_beam as beam
 from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 
 from schemas.rails import Record, Source
-from transforms.chunks import CHUNK_RECORDS, Chunk, encode_record
+from transforms.chunks import CHUNK_RECORDS, Chunk, by_partition, encode_record
 from transforms.fold import Output
-from transforms.fold_bounded import Engine, by_partition, collect_rarely, fold_chunks, records_in_order, shard_summary
+from transforms.fold_bounded import Engine, collect_rarely, fold_chunks, records_in_order, same, shard_summary
 
 _Block = tuple[str, tuple[int, bytes]]  # (name, (recorded or folded again, number of records and their bytes))
 
@@ -62,7 +62,7 @@ class CompareReplay(beam.PTransform):
         )
         # Tagged outputs have coders of their types only where they are told so.
         folded.blocks.element_type, folded.summaries.element_type = convert_to_beam_type(_Block), bytes
-        again = folded.blocks | "AgainBlocks" >> beam.Map(_same).with_output_types(_Block)
+        again = folded.blocks | "AgainBlocks" >> beam.Map(same).with_output_types(_Block)
         compared = (
             (recorded, again)
             | "Together" >> beam.Flatten()
@@ -71,14 +71,10 @@ class CompareReplay(beam.PTransform):
         )
         compared.differences.element_type, compared.compared.element_type = str, int
         return Replayed(
-            compared.differences | "Differences" >> beam.Map(_same).with_output_types(str),
-            compared.compared | "Compared" >> beam.Map(_same).with_output_types(int),
-            folded.summaries | "Summaries" >> beam.Map(_same).with_output_types(bytes),
+            compared.differences | "Differences" >> beam.Map(same).with_output_types(str),
+            compared.compared | "Compared" >> beam.Map(same).with_output_types(int),
+            folded.summaries | "Summaries" >> beam.Map(same).with_output_types(bytes),
         )
-
-
-def _same(element: Any) -> Any:
-    return element
 
 
 def _by_topic(chunk: Chunk) -> tuple[tuple[str, int], Chunk]:
