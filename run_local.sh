@@ -87,7 +87,7 @@ run_tests() {
     cd "$root"
     log="$(mktemp)" # not local: the trap runs after the function
     trap 'rm -f "$log"' EXIT
-    "$python" -m pytest -n "${BEAM_ON_RAILS_TEST_WORKERS:-2}" --cov --cov-report=term --cov-report=json:.coverage.json \
+    "$python" -m pytest -n "${BEAM_ON_RAILS_TEST_WORKERS:-2}" --dist loadgroup --cov --cov-report=term --cov-report=json:.coverage.json \
         2>&1 | tee "$log" || status=1
     "$python" -m tests.coverage_gate .coverage.json || status=1
     grep -E '^=+ .*(passed|failed|error).* =+$' "$log" | tail -n 1 # pytest's closing line, last
@@ -127,6 +127,11 @@ case "$command" in
         shift
         install run
         launch -m bench.run "$@"
+        ;;
+    stack)
+        shift
+        install run
+        launch -m stack "$@"
         ;;
     mutation)
         shift

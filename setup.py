@@ -29,11 +29,14 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=["pipelines", "transforms", "payments", "schemas", "schemas.rails", "schemas.payments", "report"],
+    packages=[
+        *("pipelines", "transforms", "payments", "schemas", "schemas.rails", "schemas.payments", "report", "stack"),
+    ],
     package_data={
         "pipelines": ["mappings/*.json"],
         "report": ["assets/*"],
         "schemas": ["ids.json"],
+        "stack": ["*_dist/pom.xml", "flink_dist/src/**/*.java"],
         "schemas.rails": ["*.avsc"],
         "schemas.payments": ["*.avsc"],
     },

@@ -1,0 +1,125 @@
+"""The command line of the stack: up, down, status, logs, prism, soak, launches."""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stack import artifacts
+from stack.cluster import KINDS, Shape, Stack, noted, remembered, running
+from stack.errors import StackError
+from stack.ports import BASE, BASE_VARIABLE, OFFSETS, variable
+
+ENVIRONMENT = f"""
+environment:
+  BEAM_ON_RAILS_STACK   the folder of all state (.stack in the checkout)
+  BEAM_ON_RAILS_CACHE   the folder of what is built (~/.cache/beam-on-rails)
+  {BASE_VARIABLE}   the base of all ports ({BASE}): Kafka base+{OFFSETS["kafka"]}, Flink's page base+{OFFSETS["rest"]},
+                        job server base+{OFFSETS["jobserver"]}, PostgreSQL base+{OFFSETS["postgres"]}
+  {variable("kafka")} and so on move one port: {", ".join(OFFSETS)}
+"""
+
+
+def folder() -> Path:
+    """Where the state is."""
+    return Path(os.environ.get("BEAM_ON_RAILS_STACK") or Path(__file__).resolve().parent.parent / ".stack").absolute()
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and flags."""
+    top = argparse.ArgumentParser(
+        prog="./run_local.sh stack", epilog=ENVIRONMENT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    up = commands.add_parser("up", help="start what does not run, wait until it is healthy")
+    up.add_argument("--taskmanagers", type=int, metavar="N", help="Flink TaskManagers (1)")
+    up.add_argument("--slots", type=int, metavar="N", help="slots of each TaskManager (4)")
+    up.add_argument("--workers", type=int, metavar="N", help="pools of Python workers, for EXTERNAL environments (0)")
+    up.add_argument("--only", metavar="KINDS", help=f"some of {','.join(KINDS)}, and what runs already")
+    up.add_argument("--stock", action="store_true", help="with Beam's own checkpoint handlers, whose state grows")
+    commands.add_parser("down", help="end what up started")
+    commands.add_parser("status", help="one line per service")
+    logs = commands.add_parser("logs", help="what the services say")
+    logs.add_argument("service", nargs="?", help="only this one")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on showing")
+    logs.add_argument("-n", "--lines", type=int, default=20, help="how many last lines (20)")
+    commands.add_parser("prism", help="build Beam's Prism with Go, print its path")
+    commands.add_parser("build", help="build the jars, print their paths")
+    return top
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs one command; errors are one line."""
+    arguments = parser().parse_args(argv)
+    try:
+        return COMMANDS[arguments.command](arguments) or 0
+    except StackError as error:
+        print(f"stack: {error}", file=sys.stderr)
+        return error.status
+    except KeyboardInterrupt:
+        return 130
+
+
+def _up(arguments: argparse.Namespace) -> None:
+    stack = _wanted(arguments)
+    started = stack.up()
+    print(f"started: {', '.join(started)}" if started else "all of it was running")
+    _show(stack)
+
+
+def _wanted(arguments: argparse.Namespace) -> Stack:
+    """The stack that the flags ask for; flags that are not given are as the running stack has them."""
+    before = (remembered(folder()) or {}) if any(process.pid for process in noted(folder())) else {}
+    default = Shape()
+    kinds = arguments.only.split(",") if arguments.only else before.get("only", default.only)
+    numbers = {
+        name: getattr(arguments, name)
+        if getattr(arguments, name) is not None
+        else before.get(name, getattr(default, name))
+        for name in ("taskmanagers", "slots", "workers")
+    }
+    return Stack(folder(), only=kinds, stock=arguments.stock or before.get("stock", False), **numbers)
+
+
+def _down(_: argparse.Namespace) -> None:
+    ended = Stack(folder()).down()
+    print(f"ended: {', '.join(ended)}" if ended else "nothing was running")
+
+
+def _status(_: argparse.Namespace) -> int:
+    stack = running(folder())
+    if stack is None:
+        print("no stack is up")
+        return 3
+    return 0 if _show(stack) else 3
+
+
+def _show(stack: Stack) -> bool:
+    rows = stack.status()
+    for name, pid, port, health in rows:
+        print(f"{name:<14} pid {pid or '-':<8} port {port:<6} {health}")
+    return all(health == "healthy" for *_, health in rows)
+
+
+def _logs(arguments: argparse.Namespace) -> int:
+    files = sorted((folder() / "logs").glob("*.log"))
+    if arguments.service:
+        files = [path for path in files if path.stem == arguments.service]
+    if not files:
+        raise StackError(f"no log of {arguments.service or 'any service'} in {folder() / 'logs'}")
+    command = ["tail", "-n", str(arguments.lines), *(["-F"] if arguments.follow else [])]
+    return subprocess.run([*command, *map(str, files)], check=False).returncode
+
+
+def _prism(_: argparse.Namespace) -> None:
+    print(artifacts.prism())
+
+
+def _build(_: argparse.Namespace) -> None:
+    print(artifacts.kafka_libs())
+    print(artifacts.flink_jar())
+
+
+COMMANDS = {"up": _up, "down": _down, "status": _status, "logs": _logs, "prism": _prism, "build": _build}
