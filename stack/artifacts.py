@@ -52,9 +52,7 @@ def flink_jar(stock: bool = False) -> Path:
         (source / "target" / "flink.jar").rename(folder / "flink.jar")
         shutil.rmtree(source)
 
-    # The stock jar holds no class of ours, so only the pom makes a new one.
-    key = digest(FLINK_SOURCE / "pom.xml") if stock else digest(FLINK_SOURCE)
-    return built("flink-stock" if stock else "flink", key, build) / "flink.jar"
+    return built("flink-stock" if stock else "flink", digest(FLINK_SOURCE), build) / "flink.jar"
 
 
 def prism() -> Path:

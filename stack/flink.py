@@ -37,7 +37,7 @@ SETTINGS = {
     "task.cancellation.interval": "5000",
     "task.cancellation.timeout": "20000",
     "taskmanager.load-balance.mode": "SLOTS",  # spread a job over the TaskManagers instead of filling the first
-    # The job server uploads its own jar with each job. Taken from it, Beam's classes would be loaded anew by each
+    # Where a job server uploads its own jar with each job (ours does not), Beam's classes would be loaded anew by each
     # job, and the metaspace would fill up; parent first, they are the cluster's own.
     "classloader.resolve-order": "parent-first",
     "classloader.check-leaked-classloader": "false",
@@ -179,7 +179,7 @@ class TaskManager(FlinkService):
 
 class JobServer(FlinkService):
     heap = JOBSERVER_HEAP
-    main = "org.apache.beam.runners.flink.FlinkJobServerDriver"
+    main = "org.apache.beam.runners.flink.LocalJobServer"
 
     def listens_on(self) -> list[int]:
         return [self.ports.jobserver, self.ports.artifacts]
