@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 
-from stack import artifacts
+from stack import artifacts, launches, soak
 from stack.cluster import KINDS, Shape, Stack, noted, remembered, running
 from stack.errors import StackError
-from stack.ports import BASE, BASE_VARIABLE, OFFSETS, variable
+from stack.ports import BASE, BASE_VARIABLE, OFFSETS, Ports, variable
 
 ENVIRONMENT = f"""
 environment:
@@ -45,6 +47,14 @@ def parser() -> argparse.ArgumentParser:
     logs.add_argument("service", nargs="?", help="only this one")
     logs.add_argument("-f", "--follow", action="store_true", help="go on showing")
     logs.add_argument("-n", "--lines", type=int, default=20, help="how many last lines (20)")
+    soak = commands.add_parser("soak", help="is a job that polls for ever as small at the end as it began?")
+    soak.add_argument("--checkpoints", type=int, default=300, metavar="N", help="of each phase (300)")
+    soak.add_argument("--interval_ms", type=int, default=1000, metavar="MS", help="between checkpoints (1000)")
+    soak.add_argument("--stock", action="store_true", help="the control: Beam's own checkpoint handlers")
+    soak.add_argument("--record", type=Path, metavar="FILE", help="append every sample to this file (JSON lines)")
+    many = commands.add_parser("launches", help="the same live job many times in a row: does any hang?")
+    many.add_argument("--count", type=int, default=50, metavar="N", help="how many (50)")
+    many.add_argument("--control", action="store_true", help="checkpoints may fall into a bundle: some hang")
     commands.add_parser("prism", help="build Beam's Prism with Go, print its path")
     commands.add_parser("build", help="build the jars, print their paths")
     return top
@@ -113,6 +123,35 @@ def _logs(arguments: argparse.Namespace) -> int:
     return subprocess.run([*command, *map(str, files)], check=False).returncode
 
 
+def _apart(name: str, **shape) -> Stack:
+    """A cluster beside the stack, for a measurement: its own folder, ports 100 above, no Kafka, no PostgreSQL."""
+    ports = {field: port + 100 for field, port in asdict(Ports.from_environment()).items()}
+    return Stack(folder() / name, Ports(**ports), only=("flink", "jobserver"), **shape)
+
+
+def _soak(arguments: argparse.Namespace) -> int:
+    with _apart("soak", workers=1, stock=arguments.stock) as stack:
+        flat = soak.soak(stack, arguments.checkpoints, arguments.interval_ms, _say, arguments.record)
+    print("flat" if flat else "NOT flat")
+    return 0 if flat else 1
+
+
+def _launches(arguments: argparse.Namespace) -> int:
+    seconds: list[float] = []
+    with _apart("launches") as stack:
+        for launch in launches.launches(stack, arguments.count, arguments.control):
+            _say(f"launch {launch.number}: " + (f"{launch.seconds:.1f} s" if launch.seconds else "HUNG"))
+            seconds += [launch.seconds] if launch.seconds else []
+    hung = arguments.count - len(seconds)
+    middle = f", median {median(seconds):.1f} s, longest {max(seconds):.1f} s" if seconds else ""
+    print(f"{arguments.count} launches, {hung} hung{middle}")
+    return 1 if hung else 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
 def _prism(_: argparse.Namespace) -> None:
     print(artifacts.prism())
 
@@ -122,4 +161,13 @@ def _build(_: argparse.Namespace) -> None:
     print(artifacts.flink_jar())
 
 
-COMMANDS = {"up": _up, "down": _down, "status": _status, "logs": _logs, "prism": _prism, "build": _build}
+COMMANDS = {
+    "up": _up,
+    "down": _down,
+    "status": _status,
+    "logs": _logs,
+    "prism": _prism,
+    "build": _build,
+    "soak": _soak,
+    "launches": _launches,
+}

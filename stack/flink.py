@@ -47,6 +47,8 @@ SETTINGS = {
     "state.checkpoints.num-retained": "2",
     "parallelism.default": "1",
     "rest.flamegraph.enabled": "true",
+    "web.refresh-interval": "500",  # how old an answer of REST may be; 3 s hide what tests wait for
+    "web.checkpoints.history": "100",
     "web.submit.enable": "false",  # jobs come from the job server; no jar from a web page
     "taskmanager.memory.task.heap.size": "672m",
     "taskmanager.memory.framework.heap.size": "128m",  # with the tasks': the 800 MB of -Xmx

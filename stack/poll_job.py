@@ -20,8 +20,10 @@ from apache_beam.runners.sdf_utils import RestrictionTrackerView
 from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.utils.timestamp import Duration, Timestamp
 
-LIVE = ["--runner=PortableRunner", "--streaming", "--finish_bundle_before_checkpointing"]
-"""What every live launch has; the last flag is why it starts at all (docs/beam-on-flink.md, start-up)."""
+LIVE = ["--runner=PortableRunner", "--streaming"]
+
+WHOLE_BUNDLES = "--finish_bundle_before_checkpointing"
+"""Why a live job starts at all (docs/beam-on-flink.md, start-up)."""
 
 
 class EndlessRange(OffsetRestrictionTracker):
@@ -94,6 +96,7 @@ class PollOptions(PipelineOptions):
         parser.add_argument("--lanes", type=int, default=2, help="splittable elements, each polls on its own")
         parser.add_argument("--rate", type=float, default=0.0, help="elements per second and lane; 0: one per poll")
         parser.add_argument("--every_ms", type=int, default=100, help="between two polls of a lane")
+        parser.add_argument("--checkpoint_during_bundle", action="store_true", help=f"without {WHOLE_BUNDLES}")
         parser.add_argument("--mark", default="", help="a file that gets a line per second while elements arrive")
 
 
@@ -115,8 +118,11 @@ def build_pipeline(pipeline: beam.Pipeline, options: PollOptions) -> None:
 def run(argv: Sequence[str]) -> None:
     """Launches the job and stays: with a LOOPBACK environment the workers are threads of this process."""
     options = PipelineOptions([*LIVE, *argv])
+    own = options.view_as(PollOptions)
+    if not own.checkpoint_during_bundle:
+        options = PipelineOptions([*LIVE, WHOLE_BUNDLES, *argv])
     pipeline = beam.Pipeline(options=options)
-    build_pipeline(pipeline, options.view_as(PollOptions))
+    build_pipeline(pipeline, own)
     pipeline.run().wait_until_finish()
 
 
