@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--taskmanagers", type=int, metavar="N", help="Flink TaskManagers (1)")
     up.add_argument("--slots", type=int, metavar="N", help="slots of each TaskManager (4)")
     up.add_argument("--workers", type=int, metavar="N", help="pools of Python workers, for EXTERNAL environments (0)")
-    up.add_argument("--only", metavar="KINDS", help=f"some of {','.join(KINDS)}, and what runs already")
+    up.add_argument("--only", metavar="KINDS", help=f"only these of {','.join(KINDS)}; what runs already stays")
     up.add_argument("--stock", action="store_true", help="with Beam's own checkpoint handlers, whose state grows")
     commands.add_parser("down", help="end what up started")
     commands.add_parser("status", help="one line per service")
@@ -83,7 +83,7 @@ def _wanted(arguments: argparse.Namespace) -> Stack:
     """The stack that the flags ask for; flags that are not given are as the running stack has them."""
     before = (remembered(folder()) or {}) if any(process.pid for process in noted(folder())) else {}
     default = Shape()
-    kinds = arguments.only.split(",") if arguments.only else before.get("only", default.only)
+    kinds = arguments.only.split(",") if arguments.only else default.only
     numbers = {
         name: getattr(arguments, name)
         if getattr(arguments, name) is not None

@@ -53,7 +53,7 @@ class Postgres(Service):
             raise StackError(f"postgres: it refuses root, and there is no user {OWNER}: make it (useradd)") from None
         os.chown(self.data, owner.pw_uid, owner.pw_gid)
         if self._run(["test", "-x", str(self.data)]).returncode:
-            raise StackError(f"postgres: user {OWNER} cannot enter {self.data}: chmod o+x the folders above it")
+            raise StackError(f"postgres: user {OWNER} cannot enter {self.data}: chmod o+x the folders above")
 
     def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run([*as_owner(), *command], capture_output=True, text=True, check=False, cwd="/")

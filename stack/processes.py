@@ -155,7 +155,7 @@ class Process:
         if noted and self.pid:
             os.kill(noted["pid"], signal.SIGCONT)  # one that was stopped could not obey
             os.kill(noted["pid"], noted["stop"])
-            wait_for_end(family[:1] and [known for known in family if known.pid == noted["pid"]], seconds)
+            wait_for_end([known for known in family if known.pid == noted["pid"]], seconds)
         left = [known for known in family if _runs(known)]
         for number, patience in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 5.0)):
             for known in left:

@@ -35,6 +35,9 @@ class WorkerPool(worker_pool_main.BeamFnExternalWorkerPoolServicer):
         super().__init__(use_process=True)
 
     def StartWorker(self, start_worker_request, unused_context):  # the name is the service's
+        for worker_id, process in list(self._worker_processes.items()):
+            if process.poll() is not None:  # its TaskManager died, and it with it: nobody will ask to stop it
+                del self._worker_processes[worker_id]
         try:
             target = [start_worker_request.control_endpoint.url, start_worker_request.worker_id]
             self._worker_processes[start_worker_request.worker_id] = subprocess.Popen(
