@@ -5,9 +5,10 @@ partition is always explicit. The first delivery error ends the producer: whoeve
 them, so that what was lost is written again by another producer.
 """
 
+import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,8 +107,8 @@ class LogWriter:
             self._failed = f"{message.topic()}/{message.partition()}: {error.str()}"
 
     def _error(self, error: KafkaError) -> None:
-        if error.fatal() and self._failed is None:
-            self._failed = error.str()
+        """Errors that librdkafka overcomes by itself; a fatal one is raised in `_serve`."""
+        _LOG.info("%s", error.str())
 
     def write(self, outputs: Sequence[Written]) -> None:
         """Hands records to the producer, in order; OutputTooLarge or WriteFailed if one cannot be written."""
@@ -143,17 +144,21 @@ class LogWriter:
 
     def poll(self, timeout: float = 0) -> None:
         """Serves the producer's events; WriteFailed if one of them was a failure."""
-        self._producer.poll(timeout)
-        if self._failed is not None:
-            raise self._fail(self._failed)
+        self._serve(lambda: self._producer.poll(timeout))
 
     def flush(self) -> None:
         """Returns when everything is acknowledged by all replicas; WriteFailed if it will not be, or not in time."""
-        left = self._producer.flush(self.knobs.flush_timeout_s)
+        if left := self._serve(lambda: self._producer.flush(self.knobs.flush_timeout_s)):
+            raise self._fail(f"{left} records not acknowledged within {self.knobs.flush_timeout_s:g} s")
+
+    def _serve(self, call: Callable[[], int]) -> int:
+        try:
+            left = call()
+        except (KafkaException, SystemError) as error:  # a fatal error, alone or behind a callback that came after it
+            raise self._fail(self._failed or str(error.__cause__ or error)) from error
         if self._failed is not None:
             raise self._fail(self._failed)
-        if left:
-            raise self._fail(f"{left} records not acknowledged within {self.knobs.flush_timeout_s:g} s")
+        return left
 
     def _fail(self, why: str) -> WriteFailed:
         """This producer is of no more use: what it holds would come later than what its successor writes."""
@@ -163,5 +168,6 @@ class LogWriter:
 
     def close(self) -> None:
         """Drops what is not acknowledged."""
-        self._producer.purge()
-        self._producer.flush(0)
+        with contextlib.suppress(KafkaException, SystemError):
+            self._producer.purge()
+            self._producer.flush(0)

@@ -241,7 +241,7 @@ class TestWriting:
         writer.write([(topic, 0, None, b"a", [])])
         writer.flush()
         writer.write([(topic, 0, None, bytes(5000), [])])
-        with pytest.raises(WriteFailed, match="[Gg]ap-less"):
+        with pytest.raises(WriteFailed, match=r"[Gg]ap-less"):
             writer.flush()
         with pytest.raises(WriteFailed):
             writer.write([(topic, 0, None, b"b", [])])
