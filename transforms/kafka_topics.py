@@ -1,7 +1,7 @@
 """Topics of a Kafka cluster: made where they are missing, compared where they are there; ids, offsets and lag."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -140,7 +140,7 @@ class KafkaTopics:
         """What a consumer group has committed, by partition; None where it has not."""
         asked = [TopicPartition(name, partition) for partition in range(self.info(name).partitions)]
         request = [ConsumerGroupTopicPartitions(group, asked)]
-        answer = self._result(self._ask("list_consumer_group_offsets", request)[group], group)
+        answer = self._coordinated(lambda: self._ask("list_consumer_group_offsets", request)[group], group)
         offsets = {part.partition: part.offset for part in answer.topic_partitions}
         return [offsets[n] if offsets.get(n, -1) >= 0 else None for n in range(len(asked))]
 
@@ -167,18 +167,26 @@ class KafkaTopics:
         with self._told(f"{self._servers}: {name}"):
             return future.result()
 
+    def _coordinated(self, ask: Callable[[], Any], group: str) -> Any:
+        """Asks until the group has a coordinator, which it has not at first, or when a broker has just come back."""
+        end = time.monotonic() + self._timeout
+        while True:
+            try:
+                return self._result(ask(), group)
+            except _NotYet:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
+
     @contextmanager
     def _told(self, where: str) -> Iterator[None]:
         try:
             yield
         except KafkaException as error:
             code = error.args[0].code()
-            kind = {KafkaError.UNKNOWN_TOPIC_OR_PART: _Unknown, KafkaError.TOPIC_ALREADY_EXISTS: _Exists}.get(code)
-            if kind is not None:
-                raise kind(f"{where}: no such topic" if kind is _Unknown else f"{where}: is there already") from None
             self._admin.poll(0)
             self._errors.check()
-            raise failure(where, error) from None
+            raise _KINDS.get(code, KafkaFailure)(str(failure(where, error))) from None
 
 
 class _Unknown(KafkaFailure):
@@ -187,6 +195,19 @@ class _Unknown(KafkaFailure):
 
 class _Exists(KafkaFailure):
     """A topic that is there already."""
+
+
+class _NotYet(KafkaFailure):
+    """A coordinator of a group that is still starting."""
+
+
+_KINDS: dict[int, type[KafkaFailure]] = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART: _Unknown,
+    KafkaError.TOPIC_ALREADY_EXISTS: _Exists,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS: _NotYet,
+    KafkaError.COORDINATOR_NOT_AVAILABLE: _NotYet,
+    KafkaError.NOT_COORDINATOR: _NotYet,
+}
 
 
 def _ready(topic: Any) -> bool:
