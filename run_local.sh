@@ -35,7 +35,13 @@ find_python() { # prints the first Python >= 3.11
     return 1
 }
 
-install() { # run|dev: .venv holds what requirements/$1.txt locks
+install() { # run|dev: .venv holds what requirements/$1.txt locks, .native what is compiled of the engine
+    install_packages "$1"
+    command -v "${CC:-cc}" >/dev/null || apt_install gcc libc6-dev || true # without a compiler it runs in Python
+    "$python" -P "$root/transforms/native.py"
+}
+
+install_packages() { # run|dev
     local lock="$root/requirements/$1.txt" base
     # The stamp is a copy of the lock, written last: a stopped or failed installation has none and is taken up again.
     if cmp -s "$lock" "$venv/.installed-$1" && "$python" -c '' 2>/dev/null; then return; fi
@@ -85,6 +91,13 @@ run_tests() {
     fi
     lint || status=1
     cd "$root"
+    if "$python" -c 'import transforms.avro as avro; raise SystemExit(avro.Coder is None)'; then
+        say "the engine as it is compiled"
+        BEAM_ON_RAILS_NATIVE=1 "$python" -m pytest -q -n "${BEAM_ON_RAILS_TEST_WORKERS:-2}" \
+            tests/transforms/test_{native,avro,hostile,contract,fold,fold_run,loop,snapshots,replay}.py \
+            tests/pipelines/test_payments.py || status=1
+    fi
+    export BEAM_ON_RAILS_NATIVE=0 # coverage sees Python only
     log="$(mktemp)" # not local: the trap runs after the function
     trap 'rm -f "$log"' EXIT
     "$python" -m pytest -n "${BEAM_ON_RAILS_TEST_WORKERS:-2}" --dist loadgroup --cov --cov-report=term --cov-report=json:.coverage.json \
@@ -99,7 +112,7 @@ lock() {
     local uv=("$python" -m uv pip compile setup.py --universal --python-version 3.11 --generate-hashes --no-annotate
         --no-emit-index-url --no-emit-find-links --custom-compile-command "./run_local.sh lock" --quiet)
     "${uv[@]}" --all-extras -o requirements/dev.txt
-    "${uv[@]}" --extra views --extra report --extra progress --extra sketches -c requirements/dev.txt \
+    "${uv[@]}" --extra native --extra views --extra report --extra progress --extra sketches -c requirements/dev.txt \
         -o requirements/run.txt
     rm -rf "$root/beam_on_rails.egg-info"
 }

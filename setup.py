@@ -5,12 +5,38 @@ The hash-locked files under `requirements/` are compiled from this file by `./ru
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
+
+try:
+    from Cython.Build import cythonize
+except ImportError:  # the engine runs in Python too, at half the speed
+    cythonize = None
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
 
+MODULES = {
+    "avro_native": "avro_native.pyx",
+    "fold": "fold.py",
+    "loop": "loop.py",
+}  # transforms/native.py names their sources
+
+
+def extensions() -> list[Extension]:
+    """The modules that are compiled; annotations are for mypy and readers, types for C stand in the .pxd files."""
+    if cythonize is None:
+        return []
+    return cythonize(
+        [Extension(f"transforms.{name}", [f"transforms/{source}"], optional=True) for name, source in MODULES.items()],
+        compiler_directives={"language_level": 3, "annotation_typing": False},
+        build_dir="build/cython",
+        force=True,
+        quiet=True,
+    )
+
+
 EXTRAS = {
+    "native": ["cython>=3.1", "setuptools>=77"],
     "views": ["duckdb>=1.4"],
     "report": ["vl-convert-python>=1.9"],
     "progress": ["tqdm>=4.67"],
@@ -40,6 +66,7 @@ setup(
         "schemas.rails": ["*.avsc"],
         "schemas.payments": ["*.avsc"],
     },
+    ext_modules=extensions(),
     install_requires=["apache-beam==2.77.0", "confluent-kafka==2.16.1", "fastavro==1.13.1"],
     extras_require=EXTRAS,
 )

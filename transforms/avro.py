@@ -1,9 +1,10 @@
-"""Codecs compiled from Avro schemas: Python source made once per schema, strict, with the bounds built in.
+"""Codecs compiled from Avro schemas, strict, with the bounds built in.
 
 What a codec accepts is exactly what its own encoder (and fastavro's) writes: shortest integers, valid indexes, valid UTF-8,
 arrays and maps in one block, nothing left over, within the bounds. So decode followed by encode gives the same bytes, and
 everything else is a `BadRecord`. Logical types are not applied: times are integers, ms.
 
+Where `avro_native` is compiled, it does the work. Everywhere else, and as what it is tested against, Python source is made once per schema.
 The source is straight code: the position `i` moves over the bytes `b`; `t` is `b` as Latin-1 text, of which strings are cut.
 Records inside records are inlined, recursive ones become functions. Three other ways were measured on a payment and were slower: a
 regular expression per schema, slicing and decoding each string by itself, and a loop for every integer.
@@ -14,20 +15,33 @@ from contextlib import contextmanager
 from typing import Any
 
 from transforms import avro_runtime
-from transforms.avro_schema import Array, Enum, Fixed, Map, Primitive, Record, Type, Union, parse_schema
+from transforms.avro_schema import MAX_DEPTH, Array, Enum, Fixed, Map, Primitive, Record, Type, Union, parse_schema
+
+try:
+    from transforms.avro_native import Coder
+except ImportError:  # not compiled here
+    Coder = None
 
 MAX_BYTES = 1 << 20  # of a message
 MAX_ITEMS = 10_000  # of all arrays and maps of a message
-MAX_DEPTH = 32  # of a recursive type
 
 
 class Codec:
-    """encode(record) → Avro bytes, or TypeError, ValueError or KeyError; decode(data, start=0) → record, or BadRecord."""
+    """encode(record) → Avro bytes, or TypeError, ValueError, KeyError or AttributeError; decode(data, start=0) → record, or BadRecord.
 
-    __slots__ = ("decode", "encode", "schema")
+    encode_behind(head, record) → head + encode(record).
+    """
 
-    def __init__(self, schema: Any, encode: Callable[[Any], bytes], decode: Callable[..., Any]) -> None:
-        self.schema, self.encode, self.decode = schema, encode, decode
+    __slots__ = ("decode", "encode", "encode_behind", "schema")
+
+    def __init__(
+        self,
+        schema: Any,
+        encode: Callable[[Any], bytes],
+        decode: Callable[..., Any],
+        encode_behind: Callable[[bytes, Any], bytes],
+    ) -> None:
+        self.schema, self.encode, self.decode, self.encode_behind = schema, encode, decode, encode_behind
 
 
 def compile_codec(
@@ -39,8 +53,12 @@ def compile_codec(
     union whose branches cannot be told apart by the Python type; KeyError for a record without type.
     """
     top = parse_schema(schema)
+    if Coder is not None:
+        coder = Coder(top, record_types, max_bytes, max_items)
+        return Codec(schema, coder.encode, coder.decode, coder.encode_behind)
     encode = _Encoder(record_types, max_items).function(top, max_bytes)
-    return Codec(schema, encode, _Decoder(record_types, max_items).function(top, max_bytes))
+    decode = _Decoder(record_types, max_items).function(top, max_bytes)
+    return Codec(schema, encode, decode, lambda head, record: head + encode(record))
 
 
 def compile_projection(
@@ -57,6 +75,10 @@ def compile_projection(
     for name in fields:
         if name not in top.fields:
             raise ValueError(f"{top.name} has no field {name}")
+    if Coder is not None:
+        numbers = [list(top.fields).index(name) for name in fields]
+        project: Callable[[bytes], tuple[Any, ...]] = Coder(top, None, max_bytes, max_items, numbers).project
+        return project
     return _Decoder(None, max_items).projection(top, fields, max_bytes)
 
 
@@ -67,7 +89,11 @@ def compile_reader(
 
     The size of `data` has no bound; items and depth are bounded in each value.
     """
-    return _Decoder(record_types, max_items).reader(parse_schema(schema))
+    top = parse_schema(schema)
+    if Coder is not None:
+        read: Callable[[bytes, int], list[Any]] = Coder(top, record_types, 0, max_items).read
+        return read
+    return _Decoder(record_types, max_items).reader(top)
 
 
 class _Writer:

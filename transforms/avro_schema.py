@@ -10,6 +10,7 @@ from typing import Any
 
 PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 MAX_BRANCHES = 64  # of a union: their indexes fit in one byte
+MAX_DEPTH = 32  # of a recursive type
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")  # names end up in generated code
 

@@ -25,7 +25,7 @@ class Registry:
         types: dict[str, type] = {}
         for domain in domains:
             types.update(import_module(f"schemas.{domain}").RECORDS)
-        self._writers: dict[type, tuple[bytes, Callable[[Any], bytes]]] = {}
+        self._writers: dict[type, tuple[bytes, Codec]] = {}
         self._readers: dict[bytes, Codec] = {}
         for name, versions in schemas.schema_ids().items():
             if name not in types:
@@ -35,7 +35,7 @@ class Registry:
 
     def _add(self, kind: type, number: int, codec: Codec) -> None:
         frame = b"\0" + number.to_bytes(4, "big")
-        self._writers[kind] = frame, codec.encode
+        self._writers[kind] = frame, codec
         self._readers[frame] = codec
 
     @staticmethod
@@ -57,12 +57,13 @@ class Registry:
 
     def writer(self, kind: type) -> tuple[bytes, Callable[[Any], bytes]]:
         """The frame of this type, and the function that encodes what follows it; KeyError for a type without an id."""
-        return self._writers[kind]
+        frame, codec = self._writers[kind]
+        return frame, codec.encode
 
     def encode(self, event: Any) -> bytes:
         """The framed value of an event; KeyError for a type without an id."""
-        frame, encode = self._writers[type(event)]
-        return frame + encode(event)
+        frame, codec = self._writers[type(event)]
+        return codec.encode_behind(frame, event)
 
     def decode(self, value: bytes) -> Any:
         """The event of a framed value; BadRecord for anything that `encode` would not write."""

@@ -1,0 +1,14 @@
+cdef class _Partition:
+    cdef public object offset, clock, chunk_clock
+    cdef public list encoded, shards
+cdef class Loop:
+    cdef public object registry, entry, ticked, hop_ms, tick_ms, chunk_records, _pending, _next_tick
+    cdef public dict _partitions, _upserts
+    cdef public list _ready
+    cpdef _partition(self, topic, number)
+    cpdef _take(self)
+    cpdef _advance(self, now)
+    cpdef _tick(self, at)
+    cpdef _append_outputs(self, at, outputs)
+    cpdef _append(self, at, topic, number, key, value, event, origin, headers)
+    cpdef _close_chunk(self, topic, number, partition)
