@@ -53,7 +53,14 @@ def _from_proc(pid: int) -> Known | None:
         return None
     # "pid (command, which may hold blanks and brackets) state ppid pgrp ...": the start time is the 22nd field.
     rest = text[text.rindex(")") + 2 :].split()
-    return None if rest[0] in "ZX" else Known(pid, int(rest[1]), int(rest[2]), rest[19])
+    if rest[0] in "ZX":
+        # The first thread of a killed JVM is a zombie while the others still hold ports and files.
+        try:
+            if len(os.listdir(f"/proc/{pid}/task")) < 2:
+                return None
+        except OSError:
+            return None
+    return Known(pid, int(rest[1]), int(rest[2]), rest[19])
 
 
 def find(pid: int) -> Known | None:

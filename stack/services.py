@@ -58,7 +58,7 @@ class Service(ABC):
         self.process.stop()  # children that outlived it
         self.prepare()
         for port in self.listens_on():
-            if not is_free(port):
+            if not wait_until(lambda port=port: is_free(port), 2.0):  # type: ignore[misc]
                 raise StackError(f"{self.name}: port {port} is taken: stop what listens there or move ours (--help)")
         self.process.start(self.command(), self.environment(), self.stop_signal)
         return True
