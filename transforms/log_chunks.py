@@ -25,6 +25,7 @@ from transforms.log_messages import encode_run
 from transforms.log_ranges import OPEN, LogRanges, LogRangesCoder, LogTracker, Range
 
 _LEAST_MS, _MOST_MS = MIN_TIMESTAMP.micros // 1000 + 1, MAX_TIMESTAMP.micros // 1000 - 1
+_NEXT_WAIT = 0.005  # seconds, for more in the same turn
 _BATCH = 4  # chunks that are taken from the consumer at once
 
 
@@ -287,15 +288,14 @@ class _Turn:
                     if chunk is None:  # the runner has cut the rest off
                         return
                     yield chunk
-            if not self._settle(tracker):
+            if not self._settle(tracker) or not self._advance(tracker, watermark):
                 return
-            self._advance(watermark)
             if all(part.done for part in self.ranges.values()):
                 return
             if not taken or time.monotonic() > end:
                 tracker.defer_remainder(Duration(0))
                 return
-            wait = 0
+            wait = _NEXT_WAIT
 
     def _chunk(self, partition: int, messages: list[Any], tracker: Any) -> Any:
         run = encode_run(messages, self.log.from_clients, self.log.append_time)
@@ -304,50 +304,48 @@ class _Turn:
         offset = messages[0].offset()
         ahead = messages[-1].offset() + 1
         to = part._replace(offset=ahead, clock=max(clock, run.most), checksum=zlib.crc32(run.last))
-        if not tracker.try_claim(to):
+        if not self._claim(to, tracker):
             return None
-        self.ranges[partition], self.moved = to, True
         chunk = Chunk(self.log.topic, partition, offset, clock, run.count, run.payload)
         return TimestampedValue(chunk, _timestamp(run.least))
 
     def _settle(self, tracker: Any) -> bool:
-        """Ends what has come to its stop: by a record, by the end of a compacted log, or by records that came beyond it."""
+        """Passes offsets that hold no record, and leaves what has come to its stop. False if the runner has cut the rest off."""
         for partition, part in self.ranges.items():
-            position = self.consumer.positions.get(partition)
-            if position is None:
-                continue
-            if (
-                part.stop != OPEN and position >= part.stop and not part.done
-            ):  # the last ones before the stop are not there
-                part = part._replace(offset=part.stop, checksum=0)
-                if not tracker.try_claim(part):
-                    return False
-                self.ranges[partition] = part
-            elif position > part.offset and not part.done:  # so are these
-                part = part._replace(offset=position, checksum=0)
-                if not tracker.try_claim(part):
-                    return False
-                self.ranges[partition] = part
-            if part.done:
+            position = self.consumer.positions.get(partition, part.offset)
+            if part.stop != OPEN:
+                position = min(position, part.stop)
+            if position > part.offset and not self._claim(part._replace(offset=position, checksum=0), tracker):
+                return False
+            if self.ranges[partition].done:
                 self.consumer.leave(partition)
         return True
 
-    def _advance(self, watermark: Any) -> None:
-        """The smallest clock of the partitions that are still read."""
-        now = int(time.time() * 1000)
+    def _claim(self, to: Range, tracker: Any) -> bool:
+        if not tracker.try_claim(to):
+            return False
+        self.moved = self.moved or to.offset > self.ranges[to.partition].offset
+        self.ranges[to.partition] = to
+        return True
+
+    def _advance(self, tracker: Any, watermark: Any) -> bool:
+        """Moves the watermark to the smallest clock of the partitions that are still read. False if the runner has cut the rest off."""
+        idle, now = self.idle_ms, int(time.time() * 1000)
         clocks = []
-        for partition, part in self.ranges.items():
+        for part in list(self.ranges.values()):
             if part.done:
                 continue
-            clock = max(part.clock, self.consumer.clocks.get(partition, -1))
-            if self.idle_ms is not None and self.consumer.idle_ms(partition) >= self.idle_ms:
-                clock = max(clock, now - self.idle_ms)
-                self.ranges[partition] = part._replace(clock=clock)
+            clock = max(part.clock, self.consumer.clocks.get(part.partition, -1))
+            if idle is not None and self.consumer.idle_ms(part.partition) >= idle and now - idle > clock:
+                clock = now - idle  # which is what the next chunk must say, also in another process
+                if not self._claim(part._replace(clock=clock), tracker):
+                    return False
             clocks.append(clock)
         if clocks and min(clocks) >= 0:
             found = _timestamp(min(clocks))
             if found > watermark.current_watermark():
                 watermark.set_watermark(found)
+        return True
 
 
 def _timestamp(ms: int) -> Timestamp:

@@ -30,7 +30,7 @@ class WrongTimestamps(InputError):
 
 
 class Run(NamedTuple):
-    """Consecutive records of one partition: their number, payload, smallest and largest time (ms), and the last record's encoding."""
+    """Records of one partition: their number, payload, smallest and largest time (ms), and the last record's encoding."""
 
     count: int  # type: ignore[assignment] # hides tuple.count, which has no use here
     payload: bytes
@@ -40,7 +40,7 @@ class Run(NamedTuple):
 
 
 def encode_run(messages: Sequence[Message], from_clients: bool = False, append_time: bool = True) -> Run:
-    """Messages that follow one another in one partition. WrongTimestamps unless they have append times, if those are wanted.
+    """Messages of one partition, in offset order. WrongTimestamps unless they have append times, if those are wanted.
 
     from_clients: whether origins prove nothing (see `kafka_headers`).
     """
@@ -58,9 +58,10 @@ def encode_run(messages: Sequence[Message], from_clients: bool = False, append_t
     if wrong and append_time:
         first = messages[0]
         raise WrongTimestamps(f"{first.topic()}: message.timestamp.type is not LogAppendTime")
+    whole = messages[-1].offset() - messages[0].offset() == count - 1  # else the log is a compacted one
     keys, bodies = list(map(Message.key, messages)), list(map(Message.value, messages))
     parts = zip(
-        _offsets(messages[0].offset(), count),
+        _offsets(messages[0].offset(), count) if whole else map(enc_long, map(Message.offset, messages)),
         times,
         _lengths(keys),
         _bytes(keys),

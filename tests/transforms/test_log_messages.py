@@ -58,6 +58,10 @@ def test_many_offsets():
     check([message(8000 + i) for i in range(20_000)])
 
 
+def test_offsets_with_holes():
+    check([message(n) for n in (3, 4, 9, 8200, 1 << 40)])
+
+
 def test_keys_and_values_of_all_lengths():
     sizes = [None, 0, 1, 63, 64, 8191, 8192, 100_000]
     check([message(i, key=None if n is None else bytes(n), value=None) for i, n in enumerate(sizes)])
