@@ -38,6 +38,7 @@ def extensions() -> list[Extension]:
 EXTRAS = {
     "native": ["cython>=3.1", "setuptools>=77"],
     "views": ["duckdb>=1.4"],
+    "postgres": ["psycopg[binary]>=3.2"],
     "report": ["vl-convert-python>=1.9"],
     "progress": ["tqdm>=4.67"],
     "sketches": ["ddsketch>=3.0"],
