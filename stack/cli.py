@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
-from stack import artifacts, launches, soak
+from stack import artifacts, launches, recovery, soak
 from stack.cluster import KINDS, Shape, Stack, noted, remembered, running
 from stack.errors import StackError
 from stack.ports import BASE, BASE_VARIABLE, OFFSETS, Ports, variable
@@ -55,6 +55,11 @@ def parser() -> argparse.ArgumentParser:
     many = commands.add_parser("launches", help="the same live job many times in a row: does any hang?")
     many.add_argument("--count", type=int, default=50, metavar="N", help="how many (50)")
     many.add_argument("--control", action="store_true", help="checkpoints may fall into a bundle: some hang")
+    again = commands.add_parser("recovery", help="kill -9 of a TaskManager: seconds until elements come through")
+    again.add_argument("--count", type=int, default=5, metavar="N", help="how often (5)")
+    again.add_argument(
+        "--taskmanagers", type=int, default=1, metavar="N", help="one is restarted, of two the job moves"
+    )
     commands.add_parser("prism", help="build Beam's Prism with Go, print its path")
     commands.add_parser("build", help="build the jars, print their paths")
     return top
@@ -148,6 +153,15 @@ def _launches(arguments: argparse.Namespace) -> int:
     return 1 if hung else 0
 
 
+def _recovery(arguments: argparse.Namespace) -> None:
+    with _apart("recovery", workers=1, taskmanagers=arguments.taskmanagers) as stack:
+        found = []
+        for each in recovery.recoveries(stack, arguments.count):
+            found.append(each.fresh)
+            _say(f"restored after {each.restored:.1f} s, fresh after {each.fresh:.1f} s")
+    print(f"{arguments.count} kills: fresh after {median(found):.1f} s in the median, {max(found):.1f} s at worst")
+
+
 def _say(line: str) -> None:
     print(line, flush=True)
 
@@ -170,4 +184,5 @@ COMMANDS = {
     "build": _build,
     "soak": _soak,
     "launches": _launches,
+    "recovery": _recovery,
 }
