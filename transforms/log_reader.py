@@ -120,7 +120,7 @@ class TopicInfo:
             raise ReadFailed(f"{self._topic}: {error.args[0].str()}") from error
         except TimeoutError as error:
             raise ReadFailed(f"{self._topic}: no answer within {self._timeout_s:g} s") from error
-        return str(found.topic_id), len(found.partitions)
+        return topic_id(str(found.topic_id)), len(found.partitions)
 
 
 class Fetched:
@@ -181,6 +181,11 @@ class Fetched:
             return None
         read = None if self._read is None else self._read[:count]
         return Fetched(self.partition, self.first, self.times[:count], self.keys[:count], self.values[:count], read)
+
+
+def topic_id(text: str) -> str:
+    """A topic's id as Kafka's own tools write it, fit for names of files; librdkafka writes Base64 with + and /."""
+    return text.replace("+", "-").replace("/", "_")
 
 
 class LogReader:
