@@ -6,15 +6,14 @@ contract of the log is refused, with the reason.
 """
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from transforms.errors import InputError
 from transforms.lines import one_line
+from transforms.secret_references import SecretError, check_reference, is_reference, resolve
 
 PREFIX = "BEAM_ON_RAILS_KAFKA_"
 """Of environment variables: BEAM_ON_RAILS_KAFKA_SASL_USERNAME is sasl.username."""
@@ -97,11 +96,9 @@ _REFUSED = {
 _SAFE_ALREADY = {"enable.ssl.certificate.verification": "true", "ssl.endpoint.identification.algorithm": "https"}
 _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
 _PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
-_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+")
-_MOST_BYTES = 1 << 16  # of a file with a secret
 
 
-class KafkaSettingsError(InputError):
+class KafkaSettingsError(SecretError):
     """A property that may not be set, is missing, or refers to a secret that is not there. Names are shown, never values."""
 
 
@@ -136,9 +133,9 @@ class KafkaSettings:
     def resolved(self) -> dict[str, str]:
         """The properties with the secrets in place: for a client, never to be kept, logged or sent.
 
-        KafkaSettingsError for a variable or a file that is not there.
+        SecretError for a variable or a file that is not there.
         """
-        return {name: _resolve(name, value) for name, value in self.properties}
+        return {name: resolve(name, value) for name, value in self.properties}
 
 
 def kafka_settings(
@@ -163,7 +160,7 @@ def kafka_settings(
         if variable.startswith(PREFIX):
             name = variable.removeprefix(PREFIX).lower().replace("_", ".")
             name = "log_level" if name == "log.level" else name
-            if name in SECRETS and not _is_reference(value):
+            if name in SECRETS and not is_reference(value):
                 value = f"env:{variable}"
             with _told(one_line(variable)):
                 name, value = _checked(name, value)
@@ -178,7 +175,7 @@ def _told(where: str) -> Iterator[None]:
     """Puts in front of an error where it was found."""
     try:
         yield
-    except KafkaSettingsError as error:
+    except SecretError as error:
         raise KafkaSettingsError(f"{where}: {error}") from None
 
 
@@ -212,16 +209,14 @@ def _checked(name: str, value: str) -> tuple[str, str]:
         raise KafkaSettingsError(f"{one_line(name)}: not a property that may be set (docs/transforms.md lists them)")
     if not value.strip() or any(ord(sign) < 32 for sign in value):
         raise KafkaSettingsError(f"{name}: its value is empty or has control characters")
-    if name in SECRETS and not _is_reference(value):
-        raise KafkaSettingsError(f"{name} is a secret: give a reference to it, env:NAME or file:/PATH")
+    if name in SECRETS or is_reference(value):
+        check_reference(name, value)
     if name == "security.protocol":
         value = _one_of(name, value.lower(), _PROTOCOLS)
     elif name == "sasl.mechanism":
         value = _one_of(name, value.upper(), _MECHANISMS)
     elif name == "sasl.oauthbearer.token.endpoint.url" and urlsplit(value).scheme != "https":
         raise KafkaSettingsError(f"{name} must be an address of https: the secret is sent to it")
-    if value.startswith(("env:", "file:")) and not _REFERENCE.fullmatch(value):
-        raise KafkaSettingsError(f"{name}: a reference is env:NAME or file:/PATH, from the root")
     return name, value
 
 
@@ -253,28 +248,3 @@ def _check_together(properties: Mapping[str, str]) -> None:
             raise KafkaSettingsError("sasl.mechanism=OAUTHBEARER needs sasl.oauthbearer.method=oidc")
         if protocol == "sasl_plaintext" and not mechanism.startswith("SCRAM"):
             raise KafkaSettingsError(f"sasl.mechanism={mechanism} would send its secret in clear: use sasl_ssl")
-
-
-def _is_reference(value: str) -> bool:
-    return value.startswith(("env:", "file:"))
-
-
-def _resolve(name: str, value: str) -> str:
-    """What a reference stands for; any property may be one. One line break at the end of a file is not part of the secret."""
-    kind, _, where = value.partition(":")
-    if kind == "env":
-        if not (found := os.environ.get(where)):
-            raise KafkaSettingsError(f"{name}: no environment variable {one_line(where)}")
-        return found
-    if kind == "file":
-        try:
-            with open(where, encoding="utf-8") as file:
-                text = file.read(_MOST_BYTES + 1)
-        except (OSError, UnicodeDecodeError) as error:
-            what = getattr(error, "strerror", None) or "is not UTF-8"
-            raise KafkaSettingsError(f"{name}: {one_line(where)}: {what}") from None
-        text = text.removesuffix("\n").removesuffix("\r")
-        if not text or len(text) > _MOST_BYTES:
-            raise KafkaSettingsError(f"{name}: {one_line(where)}: is empty or too large for a secret")
-        return text
-    return value

@@ -51,14 +51,7 @@ class UpsertRows(beam.PTransform):
     def __init__(self, path: str | Path, tables: Sequence[Table], views: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self.path, self.tables, self.views = str(path), tuple(tables), dict(views or {})
-        names = [table.name for table in self.tables] + list(self.views)
-        for name in [*names, *(column for table in self.tables for column in table.names)]:
-            if not _NAME.fullmatch(name):
-                raise ValueError(f"not a name of a table, column or view: {name!r}")
-        if len({name.lower() for name in names}) < len(names):
-            raise ValueError(f"two tables or views of one name among {', '.join(names)}")
-        for table in self.tables:
-            _check_table(table)
+        check_tables(self.tables, self.views)
         check_database(self.path, self.tables, self.views)
 
     def expand(self, batches: Any) -> Any:
@@ -82,6 +75,18 @@ class UpsertRows(beam.PTransform):
 
 def _together(batch: RowBatch) -> tuple[int, RowBatch]:
     return 0, batch
+
+
+def check_tables(tables: Sequence[Table], views: Mapping[str, str]) -> None:
+    """ValueError when no database could hold these tables and views."""
+    names = [table.name for table in tables] + list(views)
+    for name in [*names, *(column for table in tables for column in table.names)]:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"not a name of a table, column or view: {name!r}")
+    if len({name.lower() for name in names}) < len(names):
+        raise ValueError(f"two tables or views of one name among {', '.join(names)}")
+    for table in tables:
+        _check_table(table)
 
 
 def _check_table(table: Table) -> None:

@@ -8,6 +8,7 @@ from confluent_kafka import KafkaException, Producer
 
 from transforms.errors import InputError
 from transforms.kafka_settings import ALLOWED, PREFIX, SECRETS, KafkaSettings, KafkaSettingsError, kafka_settings
+from transforms.secret_references import SecretError
 
 SECRET = "canary-7f3a"
 SCRAM = {
@@ -34,7 +35,7 @@ def settings(*changes: tuple[str, str]) -> KafkaSettings:
 
 
 def refusal(*properties: tuple[str, str], base: dict[str, str] | None = None) -> str:
-    with pytest.raises(KafkaSettingsError) as caught:
+    with pytest.raises(SecretError) as caught:
         KafkaSettings(tuple({**({"bootstrap.servers": "b:1"} if base is None else base), **dict(properties)}.items()))
     text = str(caught.value)
     assert "\n" not in text
@@ -48,7 +49,7 @@ def test_servers_alone_are_enough():
 
 
 def test_no_servers():
-    with pytest.raises(KafkaSettingsError, match=r"^bootstrap.servers: missing"):
+    with pytest.raises(SecretError, match=r"^bootstrap.servers: missing"):
         kafka_settings(environment={})
     assert issubclass(KafkaSettingsError, InputError)
 
@@ -89,7 +90,7 @@ def test_aliases_and_spellings_are_one():
         "sasl.username": "u",
         "security.protocol": "sasl_ssl",
     }
-    with pytest.raises(KafkaSettingsError, match=r"^sasl.mechanism: given twice$"):
+    with pytest.raises(SecretError, match=r"^sasl.mechanism: given twice$"):
         KafkaSettings((*SCRAM.items(), ("sasl.mechanisms", "PLAIN")))
 
 
@@ -123,15 +124,15 @@ def test_secret_of_a_file(tmp_path: Path):
 def test_secret_file_that_holds_none(tmp_path: Path, content: bytes):
     file = tmp_path / "password"
     file.write_bytes(content)
-    with pytest.raises(KafkaSettingsError, match=rf"^sasl.password: {file}: (is empty|is not UTF-8)"):
+    with pytest.raises(SecretError, match=rf"^sasl.password: {file}: (is empty|is not UTF-8)"):
         settings(("sasl.password", f"file:{file}")).resolved()
 
 
 def test_secrets_that_are_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.delenv("RAILS_PASSWORD", raising=False)
-    with pytest.raises(KafkaSettingsError, match=r"^sasl.password: no environment variable RAILS_PASSWORD$"):
+    with pytest.raises(SecretError, match=r"^sasl.password: no environment variable RAILS_PASSWORD$"):
         settings().resolved()
-    with pytest.raises(KafkaSettingsError, match=r"^sasl.password: .*/none: No such file or directory$"):
+    with pytest.raises(SecretError, match=r"^sasl.password: .*/none: No such file or directory$"):
         settings(("sasl.password", f"file:{tmp_path}/none")).resolved()
 
 
@@ -152,7 +153,7 @@ def test_plain_secrets_are_refused_and_not_shown(name: str, tmp_path: Path):
     assert text == f"{name} is a secret: give a reference to it, env:NAME or file:/PATH"
     file = tmp_path / "f"
     file.write_text(f"bootstrap.servers=b:1\n{name}={SECRET}\n")
-    with pytest.raises(KafkaSettingsError) as caught:
+    with pytest.raises(SecretError) as caught:
         kafka_settings(path=file, environment={})
     assert str(caught.value).startswith(f"{file}:2: {name} is a secret") and SECRET not in str(caught.value)
 
@@ -239,7 +240,7 @@ def test_values_that_are_none(value: str):
 
 
 def test_only_strings():
-    with pytest.raises(KafkaSettingsError, match="pairs of strings, got str and int"):
+    with pytest.raises(SecretError, match="pairs of strings, got str and int"):
         KafkaSettings((("bootstrap.servers", "b:1"), ("linger.ms", 5)))  # type: ignore[arg-type]
 
 
@@ -283,15 +284,15 @@ def test_files_that_are_none(tmp_path: Path):
         (b"client.id=a\nclient.id=b", "client.id: given twice"),
     ]:
         file.write_bytes(content)
-        with pytest.raises(KafkaSettingsError) as caught:
+        with pytest.raises(SecretError) as caught:
             kafka_settings(path=file, environment={})
         assert expected in str(caught.value) and SECRET not in str(caught.value)
-    with pytest.raises(KafkaSettingsError, match="No such file or directory"):
+    with pytest.raises(SecretError, match="No such file or directory"):
         kafka_settings(path=tmp_path / "none", environment={})
 
 
 def test_variables_of_ours_that_are_no_property():
-    with pytest.raises(KafkaSettingsError, match=rf"^{PREFIX}ACKS: acks may not be set"):
+    with pytest.raises(SecretError, match=rf"^{PREFIX}ACKS: acks may not be set"):
         kafka_settings("b:1", environment={PREFIX + "ACKS": "0"})
 
 
