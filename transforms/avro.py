@@ -20,7 +20,7 @@ from transforms.avro_schema import MAX_DEPTH, Array, Enum, Fixed, Map, Primitive
 try:
     from transforms.avro_native import Coder
 except ImportError:  # not compiled here
-    Coder = None
+    Coder = None  # the other implementation is below
 
 MAX_BYTES = 1 << 20  # of a message
 MAX_ITEMS = 10_000  # of all arrays and maps of a message
@@ -29,10 +29,10 @@ MAX_ITEMS = 10_000  # of all arrays and maps of a message
 class Codec:
     """encode(record) → Avro bytes, or TypeError, ValueError, KeyError or AttributeError; decode(data, start=0) → record, or BadRecord.
 
-    encode_behind(head, record) → head + encode(record).
+    encode_behind(head, record) → head + encode(record). coder is what does the work in C, or None.
     """
 
-    __slots__ = ("decode", "encode", "encode_behind", "schema")
+    __slots__ = ("coder", "decode", "encode", "encode_behind", "schema")
 
     def __init__(
         self,
@@ -40,8 +40,10 @@ class Codec:
         encode: Callable[[Any], bytes],
         decode: Callable[..., Any],
         encode_behind: Callable[[bytes, Any], bytes],
+        coder: Any = None,
     ) -> None:
         self.schema, self.encode, self.decode, self.encode_behind = schema, encode, decode, encode_behind
+        self.coder = coder
 
 
 def compile_codec(
@@ -55,7 +57,7 @@ def compile_codec(
     top = parse_schema(schema)
     if Coder is not None:
         coder = Coder(top, record_types, max_bytes, max_items)
-        return Codec(schema, coder.encode, coder.decode, coder.encode_behind)
+        return Codec(schema, coder.encode, coder.decode, coder.encode_behind, coder)
     encode = _Encoder(record_types, max_items).function(top, max_bytes)
     decode = _Decoder(record_types, max_items).function(top, max_bytes)
     return Codec(schema, encode, decode, lambda head, record: head + encode(record))

@@ -5,6 +5,9 @@ A schema becomes a tree of nodes, and two recursive functions walk it: `_write` 
 this module where the set-up has compiled it (`transforms/native.py`); the tests of codecs run with it and without.
 """
 
+from array import array as _array
+
+from cpython cimport array
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact, PyFloat_FromDouble
@@ -16,7 +19,7 @@ from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE, Py
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from transforms import avro_schema
 from transforms.errors import BadRecord
@@ -524,3 +527,128 @@ cdef class Coder:
         if source.at != source.end:
             _bad("TRAILING_BYTES")
         return values
+
+
+# --- many log records at a time: chunks (transforms/event_runs.py, transforms/output_batches.py) ---
+
+cdef array.array _NUMBERS = _array("q")
+
+
+def read_run(bytes payload not None, Py_ssize_t count, dict coders not None):
+    """`count` log records that fill `payload`, by column: (first offset, times, keys, events, start and end of each value).
+
+    coders: frame → Coder. The event is None where the value is none of theirs, or not what they read. None for the whole where a record has
+    no key, no value, an origin or headers, where offsets do not follow one another, and where the payload is damaged.
+    """
+    cdef Input source, value
+    cdef list times = [], keys = [], events = []
+    cdef array.array spans = array.clone(_NUMBERS, 2 * count, zero=False)
+    cdef int64_t first = 0, offset
+    cdef Py_ssize_t n, size
+    cdef Coder coder = None
+    cdef bytes frame = b""
+    source.data, source.at, source.end = <const unsigned char *>PyBytes_AS_STRING(payload), 0, PyBytes_GET_SIZE(payload)
+    source.left = 0
+    try:
+        for n in range(count):
+            offset = _long(&source, 64)
+            if n == 0:
+                first = offset
+            elif offset != first + n:
+                return None
+            times.append(_long(&source, 64))
+            if _byte(&source) != 2:
+                return None
+            size = _length(&source)
+            keys.append(PyBytes_FromStringAndSize(<const char *>source.data + source.at, size))
+            source.at += size
+            if _byte(&source) != 2:
+                return None
+            size = _length(&source)
+            value.data, value.at, value.end = source.data, source.at + 5, source.at + size
+            source.at += size
+            spans.data.as_longlongs[2 * n], spans.data.as_longlongs[2 * n + 1] = value.at - 5, value.end
+            event = None
+            if size >= 5:
+                if len(frame) != 5 or memcmp(PyBytes_AS_STRING(frame), value.data + value.at - 5, 5):
+                    frame = PyBytes_FromStringAndSize(<const char *>value.data + value.at - 5, 5)
+                    coder = coders.get(frame)
+                if coder is not None and size - 5 <= coder.max_bytes:
+                    value.left = coder.max_items
+                    try:
+                        event = _read(coder.top, &value, 0)
+                    except BadRecord:
+                        pass  # who folds it record by record makes a dead letter of it
+                    if value.at != value.end:
+                        event = None
+            events.append(event)
+            if _byte(&source) or _byte(&source):
+                return None
+    except BadRecord:
+        return None
+    return (first, times, keys, events, spans) if source.at == source.end else None
+
+
+def write_outputs(bytes writer not None, dict coders not None, int64_t first, list times not None, list emitted not None, prev):
+    """What a shard emitted to one partition, as log records from offset `first`, appended at `times`: (payload, last position).
+
+    writer: how the origins begin, up to the partition. coders: type of event → (frame, Coder), else KeyError. prev: position (offset, index)
+    of the output before these, or None; the last position is what it is after them.
+    """
+    cdef char stack[4096], value_stack[1024]
+    cdef Buffer out, value
+    cdef Py_ssize_t n
+    cdef Coder coder
+    cdef bytes frame
+    cdef int64_t offset = 0, index = 0, prev_offset = 0, prev_index = 0
+    cdef bint has_prev = prev is not None
+    if has_prev:
+        prev_offset, prev_index = prev
+    out.data, out.size, out.room, out.heap = stack, 0, 4096, NULL
+    value.data, value.room, value.heap = value_stack, 1024, NULL
+    try:
+        for n in range(len(emitted)):
+            _, _, key, event, offset_, index_, version = <tuple?>emitted[n]
+            frame, coder = coders[type(event)]
+            _put_long(&out, first + n)
+            _put_long(&out, _integer(times[n]))
+            if key is None:
+                _put_byte(&out, 0)
+            else:
+                _put_bytes(&out, key)
+            value.size, value.left = 0, coder.max_items
+            _put(&value, PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
+            _write(coder.top, event, &value, 0)
+            if value.size - PyBytes_GET_SIZE(frame) > coder.max_bytes:
+                raise ValueError("message too large")
+            _put_byte(&out, 2)
+            _put_long(&out, value.size)
+            _put(&out, value.data, value.size)
+            if version is None:
+                offset, index = offset_, index_
+                _put(&out, PyBytes_AS_STRING(writer), PyBytes_GET_SIZE(writer))
+                _put_long(&out, offset)
+                _put_long(&out, index)
+                if has_prev:
+                    _put_byte(&out, 2)
+                    _put_long(&out, prev_offset)
+                    _put_long(&out, prev_index)
+                else:
+                    _put_byte(&out, 0)
+                has_prev, prev_offset, prev_index = True, offset, index
+            else:
+                _put_byte(&out, 0)
+            _put_byte(&out, 0)  # no headers
+        return PyBytes_FromStringAndSize(out.data, out.size), (prev_offset, prev_index) if has_prev else None
+    finally:
+        PyMem_Free(out.heap)
+        PyMem_Free(value.heap)
+
+
+cdef int _put_bytes(Buffer *out, object data) except -1:
+    """The second branch of a union of null and bytes."""
+    if not PyBytes_CheckExact(data):
+        raise TypeError(f"expected bytes, got {type(data).__name__}")
+    _put_byte(out, 2)
+    _put_long(out, PyBytes_GET_SIZE(data))
+    return _put(out, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))

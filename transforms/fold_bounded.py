@@ -13,7 +13,7 @@ from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 
 from schemas.rails import Record
 from transforms.chunks import CHUNK_RECORDS, Chunk, by_partition, pack_chunk, unpack_chunk
-from transforms.event_runs import RunReader, join_chunks
+from transforms.event_runs import RunReader
 from transforms.fold import Emitted, Gap, Shard
 from transforms.loop import Stage
 from transforms.output_batches import OutputEncoder
@@ -184,7 +184,7 @@ def fold_chunks(shard: Shard, chunks: Iterable[Chunk], registry: Registry) -> It
         ordered = ordered[len(old) :]
         yield _fold_singly(shard, skip_folded(shard, records_in_order(old)))
     reader = RunReader(registry, shard.processor.reads)
-    for chunk in join_chunks(ordered):
+    for chunk in ordered:
         run = reader.read(chunk)
         yield shard.fold_run(run) if run is not None else _fold_singly(shard, unpack_chunk(chunk))
 

@@ -51,9 +51,18 @@ class Registry:
         """The five bytes that values of this type begin with."""
         return self._writers[kind][0]
 
+    @property
+    def kinds(self) -> tuple[type, ...]:
+        """All types that have an id."""
+        return tuple(self._writers)
+
     def schema(self, kind: type) -> Any:
         """The Avro schema of the values of this type, self-contained."""
-        return self._readers[self.frame(kind)].schema
+        return self.codec(kind).schema
+
+    def codec(self, kind: type) -> Codec:
+        """The codec of the values of this type, behind their frame; KeyError for a type without an id."""
+        return self._writers[kind][1]
 
     def writer(self, kind: type) -> tuple[bytes, Callable[[Any], bytes]]:
         """The frame of this type, and the function that encodes what follows it; KeyError for a type without an id."""

@@ -282,15 +282,6 @@ class ScannedFields(NamedTuple):
     columns: dict[str, Any]
 
 
-class ScannedRecords(NamedTuple):
-    """All that the records of a chunk are: their fields, their keys, and where in the payload their values stand."""
-
-    fields: ScannedFields
-    keys: list[bytes]
-    starts: Longs
-    ends: Longs
-
-
 class FieldScan:
     """Reads `fields` of framed values, all of the same schema. Made by `compile_scan`."""
 
@@ -305,26 +296,11 @@ class FieldScan:
             return None
         payload = _Payload(raw)
         try:
-            return self._scan(payload, count)[0]
+            return self._scan(payload, count)
         except (_Mismatch, IndexError):
             return None
 
-    def read_records(self, raw: bytes, count: int) -> ScannedRecords | None:
-        """The same where the records have keys and nothing else beside: no origin, no headers; None otherwise."""
-        if count < MIN_RECORDS:
-            return None
-        payload = _Payload(raw)
-        try:
-            fields, heads, starts, ends = self._scan(payload, count)
-            _need(not payload.bytes[ends].any() and not payload.bytes[ends + 1].any())
-            _need((payload.bytes[heads] == 2).all())
-            keys = _cut(raw, _spans(payload, heads + 1)[0])
-            return ScannedRecords(fields, keys, starts, ends)
-        except (_Mismatch, IndexError):
-            return None
-
-    def _scan(self, payload: _Payload, count: int) -> tuple[ScannedFields, Longs, Longs, Longs]:
-        """The fields, and where the keys begin, where the values do, and where these end."""
+    def _scan(self, payload: _Payload, count: int) -> ScannedFields:
         frames = self._frames(payload, count)
         at, columns = frames + 5, []
         for field in self._fields:
@@ -340,13 +316,12 @@ class FieldScan:
         starts = np.concatenate((np.zeros(1, np.int64), at[:-1]))
         offsets, at = _longs(payload, starts)
         appended, at = _longs(payload, at)
-        heads = at
         at = self._key(payload, at)
         _need((payload.bytes[at] == 2).all())  # there is a value
         (at, value_ends), _ = _spans(payload, at + 1)
         _need((at == frames).all() and (value_ends == ends).all() and (ends - at).max() <= MAX_BYTES + 5)
         read_columns = {name: _column(payload, kind, found) for name, kind, found in columns}
-        return ScannedFields(offsets, appended, read_columns), heads, frames, ends
+        return ScannedFields(offsets, appended, read_columns)
 
     def _frames(self, payload: _Payload, count: int) -> Longs:
         """Where the frames are: places with their bytes and, if these are too many, with a length before them."""

@@ -1,9 +1,8 @@
-"""Outputs encoded by column: byte for byte what the record's codec writes."""
+"""Outputs encoded together: byte for byte what the record's codec writes."""
 
 import random
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,11 +10,10 @@ from hypothesis import strategies as st
 from schemas.rails import Position, Record
 from tests.transforms import toys
 from transforms.avro import compile_codec
-from transforms.avro_runtime import enc_long
 from transforms.chunks import decode_records, encode_record
 from transforms.event_types import EventTypes
 from transforms.fold import Emitted, Shard
-from transforms.output_batches import MAX_WIDTH, OutputEncoder, join_columns, long_column
+from transforms.output_batches import OutputEncoder
 
 
 class Plain(NamedTuple):
@@ -87,16 +85,16 @@ def test_keys_of_any_length_and_their_nulls() -> None:
     events = [Plain("a", 1, b"")] * 80
     check([(topic, to, key, *rest) for (topic, to, _, *rest), key in zip(emitted_of(events), keys, strict=True)])
     check(emitted_of(events, key=b""))
-    check(emitted_of(events, key=b"x" * (MAX_WIDTH + 1)))
+    check(emitted_of(events, key=b"x" * (5000)))
     check([*emitted_of(events)[:-1], *emitted_of(events, key=None)[-1:]])
 
 
-def test_events_that_make_no_columns() -> None:
+def test_events_of_any_form() -> None:
     plain, optional = Plain("a", 1, b"b"), Optional(5)
     check(emitted_of([optional] * 40))
     check(emitted_of([Small(n) for n in (-(2**31), 2**31 - 1)] * 20))
     check(emitted_of([optional, plain] * 40))
-    check(emitted_of([plain] * 40 + [Plain("x" * (MAX_WIDTH + 1), 1, b"")]))
+    check(emitted_of([plain] * 40 + [Plain("x" * (5000), 1, b"")]))
     check(emitted_of([Plain("", 1, b"")] * 40))
     check(emitted_of([plain] * 40 + [Plain("é", 1, b"")]))
 
@@ -131,8 +129,11 @@ def test_a_value_that_the_schema_does_not_allow_is_refused(event: Any, error: ty
         OutputEncoder(EVENTS, shard).encode(0, [1] * 41, emitted_of([good] * 40 + [event]))
 
 
-@pytest.mark.parametrize("numbers", [[0], [-1, 0, 1], [64, 127], [-(2**63), 2**63 - 1, 0], [2**62], [300, 2]])
-def test_integers(numbers: list[int]) -> None:
-    column = long_column(np.array(numbers))
-    assert join_columns(len(numbers), [column]) == b"".join(map(enc_long, numbers))
-    assert (np.zeros(len(numbers), int) + column.sizes).tolist() == [len(enc_long(n)) for n in numbers]
+def test_a_type_without_an_id_is_refused() -> None:
+    with pytest.raises(KeyError):
+        OutputEncoder(EVENTS, new_shard()).encode(0, [1], emitted_of([Position(1, 2)]))
+
+
+def test_one_after_another_where_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transforms.output_batches.write_outputs", None)
+    check(emitted_of([Plain("a", n, b"b") for n in range(40)]))
