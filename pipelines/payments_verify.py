@@ -21,7 +21,8 @@ from pipelines.files import check_topics
 from pipelines.payments import MAX_MS, stages
 from pipelines.registry import REGISTRY
 from transforms.check_logs import CheckLogs, Partitions
-from transforms.lines import WriteLines, one_line
+from transforms.errors import one_line
+from transforms.lines import WriteLines
 from transforms.partition_files import PartitionReader
 from transforms.topic_files import ReadTopic, topic_paths
 

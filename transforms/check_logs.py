@@ -7,7 +7,7 @@ import apache_beam as beam
 
 from schemas.rails import Record
 from transforms.chunks import Chunk, together, unpack_chunk
-from transforms.lines import one_line
+from transforms.errors import one_line
 
 Partitions = Iterable[tuple[str, int, Iterable[Record]]]
 """(topic, partition, records in order of offset)."""

@@ -52,6 +52,13 @@ def find_error(error: BaseException, *kinds: type[BaseException]) -> str | None:
     return _STEP.sub("", found[1]) if found else None
 
 
+def one_line(text: str) -> str:
+    """The text with all that is not shown, line breaks and lone surrogates among it, as Python's escapes: what is one line everywhere."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
+
+
 _STEP = re.compile(r" \[while running '.*'\]$")
 
 

@@ -6,9 +6,8 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
-from transforms.errors import InputError
+from transforms.errors import InputError, one_line
 from transforms.kafka_settings import KafkaSettings
-from transforms.lines import one_line
 
 # What trying again does not cure; librdkafka itself tries for ever.
 _HOPELESS = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._FATAL})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from transforms.lines import one_line
+from transforms.errors import one_line
 from transforms.secret_references import SecretError, check_reference, is_reference, resolve
 
 PREFIX = "BEAM_ON_RAILS_KAFKA_"

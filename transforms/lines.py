@@ -47,13 +47,6 @@ class WriteLines(beam.PTransform):
         )
 
 
-def one_line(text: str) -> str:
-    """The text with all that is not shown, line breaks and lone surrogates among it, as Python's escapes: what is one line everywhere."""
-    if text.isprintable():
-        return text
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
-
-
 def write_lines(path: str | Path, lines: Iterable[bytes]) -> int:
     """Writes the lines in the order given as one whole file; gives their number."""
     count = 0

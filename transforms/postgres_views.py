@@ -16,8 +16,7 @@ from apache_beam.transforms.core import DoFn
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from transforms.errors import InputError
-from transforms.lines import one_line
+from transforms.errors import InputError, one_line
 from transforms.row_batches import RowBatch, newest_rows, plain_values, read_batches
 from transforms.secret_references import check_reference, resolve
 from transforms.sql_views import check_tables

@@ -3,8 +3,7 @@
 import os
 import re
 
-from transforms.errors import InputError
-from transforms.lines import one_line
+from transforms.errors import InputError, one_line
 
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+")
 _MOST_BYTES = 1 << 16  # of a file with a secret

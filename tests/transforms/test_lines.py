@@ -7,7 +7,8 @@ from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import FixedWindows
 
 from tests.proto import assert_no_pickled_coders
-from transforms.lines import PrintLines, WriteLines, one_line, write_lines
+from transforms.errors import one_line
+from transforms.lines import PrintLines, WriteLines, write_lines
 
 
 def run(make_pipeline, path: Path, lines: list, kind: type) -> None:
