@@ -17,7 +17,9 @@ COMMANDS = (
     Entry("test [pytest arguments]", "ruff, mypy, all tests and the coverage gate; with arguments only those tests"),
     Entry("lint", "ruff and mypy"),
     Entry("bench", "the benchmarks, side by side with idiomatic Beam"),
-    Entry("stack up|down|status|logs", "Kafka, Flink with Beam's job server, PostgreSQL on this machine; more by --help"),
+    Entry(
+        "stack up|down|status|logs", "Kafka, Flink with Beam's job server, PostgreSQL on this machine; more by --help"
+    ),
     Entry("mutation", "mutation tests of payments/ (long)"),
     Entry("lock", "compile requirements/*.txt anew from setup.py"),
     Entry("help", "this list"),

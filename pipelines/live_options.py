@@ -1,0 +1,146 @@
+"""Flags that all live jobs share: the broker, snapshots, lanes, and what Flink is told where the local stack runs the job.
+
+With neither `--runner` nor `--job_endpoint` a job goes to the local stack (`./run_local.sh stack up --workers 1`), and flags that are not
+given have the values of `flink_defaults`. A job for any other cluster says all of them itself: `preflight` names what is missing.
+"""
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from pipelines.common import JobOptions, UsageError, check_range, parse_options, runs_in_process
+from stack.ports import OFFSETS, Ports, variable
+from transforms.fold_log import FoldLogKnobs
+from transforms.kafka_headers import Headings
+from transforms.kafka_settings import KafkaSettings, kafka_settings
+from transforms.lane_types import LaneKnobs
+from transforms.log_reader import ReadKnobs
+from transforms.log_writer import WriteKnobs
+
+HOST = "127.0.0.1"
+CHECKPOINT_MS = 2_000
+MAX_LANES = 16
+
+BARE = ("finish_bundle_before_checkpointing", "streaming")
+"""Flags without a value that every live job needs; why: docs/operations.md."""
+
+POINTS: dict[str, FoldLogKnobs] = {
+    "latency": FoldLogKnobs(lane=LaneKnobs(step_records=500), read=ReadKnobs(fetch_wait_ms=20)),
+    "throughput": FoldLogKnobs(write=WriteKnobs(linger_ms=5), headings=Headings(trace=False)),
+}
+"""The operating points (docs/operations.md)."""
+
+_Options = TypeVar("_Options", bound="BrokerOptions")
+
+
+class BrokerOptions(JobOptions):
+    """Base of options that say where the broker is. (Beam adds the flags of each class of a hierarchy, so that bases have none.)"""
+
+    @staticmethod
+    def add_broker(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--bootstrap", default="", help="HOST:PORT of a broker; that of the local stack by default")
+        parser.add_argument(
+            "--kafka_config", default="", help="file of Kafka properties (NAME=VALUE), secrets by reference"
+        )
+
+
+class LiveOptions(BrokerOptions):
+    """Base of the options of a live job: stages that fold topics of Kafka for ever."""
+
+    @classmethod
+    def add_live(cls, parser: argparse.ArgumentParser) -> None:
+        cls.add_broker(parser)
+        parser.add_argument(
+            "--snapshots", default="", help="folder for snapshots of the shards, on a file system that all workers see"
+        )
+        parser.add_argument("--lanes", type=int, default=1, help="workers that fold each stage")
+        parser.add_argument("--point", choices=sorted(POINTS), default="latency", help="what to be good at")
+        parser.add_argument(
+            "--snapshot_s",
+            type=float,
+            default=60.0,
+            help="a shard that has moved gets a snapshot after so many seconds",
+        )
+        parser.add_argument(
+            "--no_metrics", action="store_true", help="do not write a line per turn of a lane to rails.metrics"
+        )
+
+
+def knobs_of(options: LiveOptions) -> FoldLogKnobs:
+    """The knobs of the stages."""
+    point = POINTS[options.point]
+    lane = LaneKnobs(stay_ms=point.lane.stay_ms, step_records=point.lane.step_records, snapshot_s=options.snapshot_s)
+    return FoldLogKnobs(lane, point.read, point.write, point.headings)
+
+
+def broker_settings(options: BrokerOptions, environment: Mapping[str, str] | None = None) -> KafkaSettings:
+    """The settings of the Kafka clients; `--bootstrap` counts before the file, the local stack's broker where neither is given."""
+    environment = os.environ if environment is None else environment
+    # Ports of the local stack have names that begin as those of properties do.
+    ports = set(map(variable, OFFSETS))
+    properties = {name: value for name, value in environment.items() if name not in ports}
+    bootstrap = options.bootstrap or None
+    if bootstrap is None and not options.kafka_config:
+        bootstrap = f"{HOST}:{Ports.from_environment(environment).kafka}"
+    return kafka_settings(bootstrap, options.kafka_config or None, properties)
+
+
+def given_flags(argv: Sequence[str]) -> dict[str, str]:
+    """The flags of a command line with their values, the last where one is given twice; "" for those without one."""
+    found: dict[str, str] = {}
+    name = ""
+    for word in argv:
+        if word.startswith("--"):
+            name, sign, value = word[2:].partition("=")
+            found[name] = value
+            name = "" if sign else name
+        elif name:
+            found[name], name = word, ""
+    return found
+
+
+def flink_defaults(lanes: int, ports: Ports | None = None) -> dict[str, str]:
+    """What Flink is told on the local stack, unless the command line says otherwise; "" for flags without a value."""
+    ports = Ports.from_environment() if ports is None else ports
+    return {
+        "runner": "PortableRunner",
+        "job_endpoint": f"{HOST}:{ports.jobserver}",
+        "environment_type": "EXTERNAL",
+        "environment_config": f"{HOST}:{ports.workers}",
+        "parallelism": str(lanes),
+        "sdk_worker_parallelism": str(lanes),
+        "checkpointing_interval": str(CHECKPOINT_MS),
+        "max_bundle_time_mills": "20",  # no output waits longer in Flink
+        **dict.fromkeys(BARE, ""),
+    }
+
+
+def with_defaults(argv: Sequence[str], ports: Ports | None = None) -> list[str]:
+    """The command line with the defaults of the local stack, or as it is where another runner or job server is named."""
+    given = given_flags(argv)
+    if "runner" in given or "job_endpoint" in given:
+        return list(argv)
+    lanes = given.get("lanes", "1")
+    defaults = flink_defaults(int(lanes) if lanes.isdigit() else 1, ports)
+    if "environment_type" in given:  # another one needs no pool
+        del defaults["environment_config"]
+    added = [f"--{name}" + (f"={value}" if value else "") for name, value in defaults.items() if name not in given]
+    return [*argv, *added]
+
+
+def parse_live(argv: Sequence[str], cls: type[_Options]) -> tuple[_Options, dict[str, str]]:
+    """The options of a live job, and all its flags as they are given or added; UsageError as `parse_options`."""
+    full = list(argv) if {"--help", "-h"} & set(argv) else with_defaults(argv)
+    options = parse_options(full, cls)
+    if isinstance(options, LiveOptions):
+        check_range(options, lanes=(1, MAX_LANES))
+        if options.snapshot_s <= 0:
+            raise UsageError(f"must be above 0, got {options.snapshot_s:g}", "--snapshot_s")
+    return options, given_flags(full)
+
+
+def on_flink(flags: Mapping[str, str]) -> bool:
+    """Whether the flags name Flink: by its own runner, or by a job server."""
+    runner = flags.get("runner", "").lower().removesuffix("runner")
+    return runner in ("portable", "flink") and not runs_in_process(flags.get("runner"))

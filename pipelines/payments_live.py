@@ -1,0 +1,60 @@
+"""Payments live: admission, account processor and watchdog as one endless job between topics of Kafka.
+
+payments.incoming → admission → payments.inflight → accounts → payments.inflight ..., journal, status, confirmed, balances; status →
+watchdog. Each stage is a root of its own: what joins them are the topics. Flags, operation and failures: docs/pipelines/payments_live.md.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+import apache_beam as beam
+
+from payments.admission import DAY_MS
+from payments.topics import SETTINGS
+from pipelines.common import check_range, main
+from pipelines.engine import run_job
+from pipelines.live_options import LiveOptions, broker_settings, parse_live
+from pipelines.live_stages import NAMES, fold_stages
+from pipelines.payments import MAX_MS
+from pipelines.preflight import check_flags, check_places, check_runner, check_snapshots, check_topics, refused
+from pipelines.topics import METRICS
+from transforms.kafka_settings import KafkaSettings
+
+
+class PaymentsLiveOptions(LiveOptions):
+    """The payment stages, live."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        cls.add_live(parser)
+        parser.add_argument("--ttl_ms", type=int, default=DAY_MS, help="how long payment ids are remembered, ms")
+        parser.add_argument("--sla_ms", type=int, default=10_000, help="a payment still open after this is overdue, ms")
+
+
+def build_pipeline(
+    p: beam.Pipeline, options: PaymentsLiveOptions, settings: KafkaSettings, names: Sequence[str] = NAMES
+) -> None:
+    """The stages of these names."""
+    fold_stages(p, options, settings, names)
+
+
+def run_stages(argv: Sequence[str], names: Sequence[str]) -> int:
+    """Checks, then runs the stages until the job is cancelled; 2 when something is unsafe."""
+    options, flags = parse_live(argv, PaymentsLiveOptions)
+    check_range(options, ttl_ms=(1, MAX_MS), sla_ms=(1, MAX_MS))
+    settings = broker_settings(options)
+    wanted = [*SETTINGS, *([] if options.no_metrics else [METRICS])]
+    if refused([*check_flags(flags, options.snapshots), *check_runner(options)]):
+        return 2
+    if refused([*check_places(flags), *check_snapshots(options.snapshots), *check_topics(settings, wanted)]):
+        return 2
+    run_job(options, lambda p: build_pipeline(p, options, settings, names))
+    return 0
+
+
+def run(argv: list[str]) -> int:
+    return run_stages(argv, NAMES)
+
+
+if __name__ == "__main__":
+    main(run)

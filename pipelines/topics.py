@@ -1,0 +1,77 @@
+"""Topics: makes the payment topics that are missing on the broker, and says how those that are there differ from what they should be.
+
+Exit status 1 when one differs: partition counts and timestamp types never change under a running topic. docs/operations.md.
+"""
+
+import argparse
+from dataclasses import replace
+
+from payments.topics import SETTINGS, WEEK_MS
+from pipelines.common import UsageError, check_range, main, parse_options
+from pipelines.live_options import BrokerOptions, broker_settings
+from transforms.kafka_settings import KafkaSettings
+from transforms.kafka_topics import KafkaTopics
+from transforms.topic_settings import Difference, TopicSettings
+
+METRICS = TopicSettings("rails.metrics", 1, WEEK_MS)
+"""Summaries of the lanes, JSON; nothing of money or outcomes reads it."""
+
+ALL = (*SETTINGS, METRICS)
+
+
+class TopicsOptions(BrokerOptions):
+    """Makes and checks the payment topics."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        cls.add_broker(parser)
+        parser.add_argument(
+            "--replication",
+            type=int,
+            default=1,
+            help="replicas of each partition: 3 on a cluster, 1 on a single broker",
+        )
+        parser.add_argument(
+            "--partitions",
+            type=int,
+            default=SETTINGS[0].partitions,
+            help="to be sure of: every stage computes with the number in payments/topics.py, and another one is refused",
+        )
+        parser.add_argument("--check", action="store_true", help="make nothing, only compare")
+
+
+def wanted_topics(replication: int) -> list[TopicSettings]:
+    """The topic table with so many replicas, all but one of them in sync."""
+    return [replace(topic, replicas=replication, in_sync=max(1, replication - 1)) for topic in ALL]
+
+
+def make_topics(
+    settings: KafkaSettings, replication: int = 1, check: bool = False
+) -> tuple[list[str], list[Difference]]:
+    """(names of the topics that were made, how topics differ)."""
+    wanted = wanted_topics(replication)
+    topics = KafkaTopics(settings)
+    try:
+        made = [] if check else topics.create(wanted)
+        return made, topics.differences(wanted)
+    finally:
+        topics.close()
+
+
+def run(argv: list[str]) -> int:
+    options = parse_options(argv, TopicsOptions)
+    check_range(options, replication=(1, 15))
+    if options.partitions != SETTINGS[0].partitions:
+        raise UsageError(f"the stages are built for {SETTINGS[0].partitions} (payments/topics.py)", "--partitions")
+    made, differences = make_topics(broker_settings(options), options.replication, options.check)
+    for name in made:
+        print(f"made: {name}")
+    for difference in differences:
+        print(f"differs: {difference}")
+    if not differences:
+        print(f"topics: all {len(ALL)} are as they should be")
+    return 1 if differences else 0
+
+
+if __name__ == "__main__":
+    main(run)
