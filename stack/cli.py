@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     soak = commands.add_parser("soak", help="is a job that polls for ever as small at the end as it began?")
     soak.add_argument("--checkpoints", type=int, default=300, metavar="N", help="of each phase (300)")
     soak.add_argument("--interval_ms", type=int, default=1000, metavar="MS", help="between checkpoints (1000)")
+    soak.add_argument("--taskmanagers", type=int, default=1, metavar="N", help="with N of them, parallelism N (1)")
     soak.add_argument("--stock", action="store_true", help="the control: Beam's own checkpoint handlers")
     soak.add_argument("--record", type=Path, metavar="FILE", help="append every sample to this file (JSON lines)")
     many = commands.add_parser("launches", help="the same live job many times in a row: does any hang?")
@@ -60,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     again.add_argument(
         "--taskmanagers", type=int, default=1, metavar="N", help="one is restarted, of two the job moves"
     )
+    commands.add_parser("poll", help="the small endless job that soak, launches and recovery run; Beam's flags")
     commands.add_parser("prism", help="build Beam's Prism with Go, print its path")
     commands.add_parser("build", help="build the jars, print their paths")
     return top
@@ -67,6 +69,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Runs one command; errors are one line."""
+    if argv[:1] == ["poll"]:
+        from stack import poll_job  # here: Beam takes seconds to load, and only this command needs it
+
+        poll_job.run(argv[1:])
+        return 0
     arguments = parser().parse_args(argv)
     try:
         return COMMANDS[arguments.command](arguments) or 0
@@ -135,7 +142,7 @@ def _apart(name: str, **shape) -> Stack:
 
 
 def _soak(arguments: argparse.Namespace) -> int:
-    with _apart("soak", workers=1, stock=arguments.stock) as stack:
+    with _apart("soak", workers=1, taskmanagers=arguments.taskmanagers, stock=arguments.stock) as stack:
         flat = soak.soak(stack, arguments.checkpoints, arguments.interval_ms, _say, arguments.record)
     print("flat" if flat else "NOT flat")
     return 0 if flat else 1

@@ -6,13 +6,21 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from stack.cluster import Stack
 from stack.errors import StackError
 from stack.services import wait_until
 
 ENDED = ("CANCELED", "FAILED", "FINISHED")
+
+
+class Track(NamedTuple):
+    """One split at the end of the job: when it was last seen (s), its last position, how many positions are missing."""
+
+    seen: float
+    last: int
+    lost: int
 
 
 class LiveJob:
@@ -27,7 +35,7 @@ class LiveJob:
         self.mark.unlink(missing_ok=True)
         self.log = folder / f"{name}.log"
         target = [f"--job_endpoint={stack.job_endpoint}", f"--job_name={name}", f"--mark={self.mark}"]
-        self._command = [sys.executable, "-m", "stack.poll_job", *target, *flags]
+        self._command = [sys.executable, "-m", "stack", "poll", *target, *flags]
         self._launcher: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "LiveJob":
@@ -55,12 +63,28 @@ class LiveJob:
         """Flink's entry of the job: jid, state, start-time."""
         return self.stack.rest.job(self.name)
 
-    def marks(self) -> list[float]:
-        """The times (s) at which elements arrived at the end of the job, about one a second."""
+    def _lines(self) -> list[list[str]]:
         try:
-            return [float(line) for line in self.mark.read_text(encoding="utf-8").splitlines()]
+            text = self.mark.read_text(encoding="utf-8")
         except OSError:
             return []
+        return [line.split() for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def marks(self) -> list[float]:
+        """The times (s) at which elements arrived at the end of the job, one per bundle."""
+        return [float(line[0]) for line in self._lines()]
+
+    def tracks(self) -> dict[str, "Track"]:
+        """What arrived, by "lane.split". Exact when one subtask marks (--parallelism=1)."""
+        found: dict[str, Track] = {}
+        for at, *ranges in self._lines():
+            for text in ranges:
+                name, bounds = text.split(":")
+                low, high = map(int, bounds.split("-"))
+                before = found.get(name, Track(0.0, -1, 0))
+                lost = max(0, low - before.last - 1)
+                found[name] = Track(float(at), max(before.last, high), before.lost + lost)
+        return found
 
     def wait_for_elements(self, count: int, seconds: float) -> bool:
         """Waits until `count` marks are there; an error when the launcher ended."""

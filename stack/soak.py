@@ -1,7 +1,7 @@
 """`./run_local.sh stack soak`: does a job that polls for ever stay as small as it began?
 
 Runs `stack.poll_job` idle, then loaded, on a cluster of its own (ports 100 above the stack's), and takes a sample per
-checkpoint: its size from Flink, threads and memory of the TaskManager and of the Python worker from the kernel. Flat
+checkpoint: its size from Flink, threads and memory of the TaskManagers and of the Python workers from the kernel. Flat
 means that the last fifth is no larger than the first, in medians. `--stock` runs the control: Beam's own checkpoint
 handlers, whose state grows.
 """
@@ -18,11 +18,13 @@ from stack.errors import StackError
 from stack.live_jobs import LiveJob, stamp
 
 PHASES = {"idle": 0.0, "loaded": 2000.0}
-"""Elements per second and lane; idle is one a poll."""
+"""Elements per second and split; idle is one a poll."""
 
-LANES = 4
+LANES, SPLITS = 2, 2
+"""Two keys, under each two residuals that wait at once."""
+
 EVERY_MS = 50
-"""Between two polls of a lane: 80 self-checkpoints a second."""
+"""Between two polls of a split: 80 self-checkpoints a second."""
 
 
 class Sample(NamedTuple):
@@ -77,13 +79,15 @@ def growths(samples: Sequence[Sample]) -> list[Growth]:
 
 
 def samples(stack: Stack, rate: float, checkpoints: int, interval_ms: int) -> Iterator[Sample]:
-    """Runs the job on a running stack (one TaskManager, one worker pool) until so many checkpoints are complete."""
+    """Runs the job on a running stack (with one worker pool) until so many checkpoints are complete."""
     flags = [
         "--environment_type=EXTERNAL",
         f"--environment_config={stack.worker_endpoint()}",
         f"--checkpointing_interval={interval_ms}",
         f"--rate={rate}",
         f"--lanes={LANES}",
+        f"--splits={SPLITS}",
+        f"--parallelism={stack.shape.taskmanagers}",
         f"--every_ms={EVERY_MS}",
     ]
     with LiveJob(stack, f"soak-{stamp()}", flags) as job:
@@ -96,13 +100,19 @@ def samples(stack: Stack, rate: float, checkpoints: int, interval_ms: int) -> It
                 raise StackError(f"{job.name}: {seen} of {checkpoints} checkpoints when the time was over")
             pool = stack.service("workers-1").process
             workers = [known.pid for known in pool.family() if known.pid != pool.pid]
-            threads, memory = footprint(stack.service("taskmanager-1").process.pid or 0)
-            worker = [footprint(pid) for pid in workers]
+            managers = [s.process.pid or 0 for name, s in stack.services.items() if name.startswith("taskmanager")]
+            manager, worker = _total(managers), _total(workers)
             for number, size in sorted(job.checkpoints().items()):
                 if seen < number <= checkpoints:
                     seen = number
-                    yield Sample(number, size, threads, memory, sum(w[0] for w in worker), sum(w[1] for w in worker))
+                    yield Sample(number, size, *manager, *worker)
             time.sleep(min(0.5, interval_ms / 1000))
+
+
+def _total(pids: Sequence[int]) -> tuple[int, float]:
+    """Threads and memory (MB) of all of them together."""
+    found = [footprint(pid) for pid in pids]
+    return sum(threads for threads, _ in found), sum(memory for _, memory in found)
 
 
 def footprint(pid: int) -> tuple[int, float]:
@@ -121,7 +131,8 @@ def soak(
     """Both phases; prints what was measured, writes all samples to `record` (JSON lines). True when all is flat."""
     flat = True
     for phase, rate in PHASES.items():
-        say(f"{phase}: {LANES} lanes, a poll every {EVERY_MS} ms, {rate:g}/s each, a checkpoint every {interval_ms} ms")
+        parts = f"{LANES} lanes of {SPLITS} splits"
+        say(f"{phase}: {parts}, a poll every {EVERY_MS} ms, {rate:g}/s each, a checkpoint every {interval_ms} ms")
         taken = []
         for sample in samples(stack, rate, checkpoints, interval_ms):
             taken.append(sample)
