@@ -19,7 +19,6 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from hashlib import blake2b
 
 from schemas.rails import Header, Origin, Position, Source
@@ -32,6 +31,7 @@ ReadHeaders = tuple[Origin | None, tuple[Header, ...], bytes | None]  # origin, 
 
 _PLACE = struct.Struct(">qiqi")
 _UPSERT = struct.Struct(">q")
+pack_place = _PLACE.pack
 _TRACE = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _MAX_SOURCES = 10_000  # that are remembered; more than any topic has writers
 _LOW = (1 << 64) - 1
@@ -140,34 +140,28 @@ class Headings:
     cloud_events: bool = False
 
 
-def _bare(prefix: bytes, offset: int, index: int, prev: tuple[int, int] | None) -> KafkaHeaders:
-    if prev is None:
-        return [(ORIGIN, prefix + _PLACE.pack(offset, index, -1, -1))]
-    return [(ORIGIN, prefix + _PLACE.pack(offset, index, prev[0], prev[1]))]
-
-
 class HeaderWriter:
     """Makes the headers of what one shard writes."""
 
     def __init__(self, source: Source, headings: Headings = Headings()) -> None:
-        self._prefix = source_bytes(source)
+        self.prefix = source_bytes(source)
         stage, topic, partition = source
         self._trace, self._cloud_events = headings.trace, headings.cloud_events
         self._first = b"%016x" % (
             _hash(f"{topic}/{partition}") or 1
         )  # of the traces that begin on the shard's partition
         self._spans = _hash(f"{stage}/{topic}/{partition}")
-        self._name = self._prefix[:-1]
+        self._name = self.prefix[:-1]
         self._time = (-1, b"")
-        # The headers of a log output where they are the origin alone: (offset, index, prev) → headers.
-        self.bare = None if headings.trace or headings.cloud_events else partial(_bare, self._prefix)
+        self.bare = not (headings.trace or headings.cloud_events)  # the origin is all: prefix + pack_place(…)
 
     def of_output(
         self, offset: int, index: int, prev: tuple[int, int] | None, at: int, kind: str, cause: bytes | None
     ) -> KafkaHeaders:
         """Of a log output: its place and the one before it; `at` (ms) is the append time of the record that caused it, `kind` the
         name of its type, `cause` the trace id of that record, None if it has none."""
-        headers = _bare(self._prefix, offset, index, prev)
+        before = (-1, -1) if prev is None else prev
+        headers = [(ORIGIN, self.prefix + pack_place(offset, index, before[0], before[1]))]
         if self._trace:
             headers.append((TRACE, self._traceparent(offset, index, cause)))
         if self._cloud_events:

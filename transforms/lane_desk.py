@@ -7,13 +7,14 @@ from typing import Any
 from schemas.rails import Position
 from transforms.errors import BadRecord
 from transforms.fold import Emitted, Run, Shard
-from transforms.kafka_headers import HeaderWriter, Headings
+from transforms.kafka_headers import ORIGIN, HeaderWriter, Headings, pack_place
 from transforms.log_reader import Fetched
 from transforms.log_writer import Written
 from transforms.registry import Registry
 
 RUN_RECORDS = 8  # from here on a run is folded sooner than its records one by one
 
+_FRAME = 5  # bytes before the Avro of a value
 _NO_TRACES: dict[int, bytes] = {}
 
 _new = tuple.__new__
@@ -22,13 +23,15 @@ _new = tuple.__new__
 class Desk:
     """One shard of a lane; `saved` is the offset of its last snapshot, `saved_at` when it was tried (monotonic seconds)."""
 
-    __slots__ = ("_kinds", "_registry", "at_check", "headers", "saved", "saved_at", "shard")
+    __slots__ = ("_decoders", "_kinds", "_registry", "at_check", "headers", "saved", "saved_at", "shard")
 
     def __init__(self, shard: Shard, registry: Registry, headings: Headings) -> None:
         self.shard, self._registry, self.headers = shard, registry, HeaderWriter(shard.source, headings)
         self.saved, self.saved_at = shard.offset, time.monotonic()
         self.at_check = -1  # the offset when the log's end was last looked at, if there was more to read
         self._kinds: dict[type, tuple[bytes, Any, str]] = {}
+        reads = [kind for kind in shard.processor.reads if kind in registry.kinds]
+        self._decoders = {registry.frame(kind): registry.codec(kind).decode for kind in reads}
 
     def fold(self, fetched: Fetched) -> list[Written]:
         """Folds the records; what they cause, in order."""
@@ -39,7 +42,7 @@ class Desk:
         """What is emitted, and for each the append time of its cause."""
         shard, keys, values = self.shard, fetched.keys, fetched.values
         if fetched.plain and len(keys) >= RUN_RECORDS and None not in keys and all(values):
-            events = _events(self._registry, values)
+            events = self._events(values)
             return shard.fold_run(Run(fetched.first, fetched.times, keys, events, values.__getitem__))
         emitted: list[Emitted] = []
         caused: list[int] = []
@@ -53,38 +56,41 @@ class Desk:
         self, times: Sequence[int], emitted: Sequence[Emitted], traces: dict[int, bytes] | None
     ) -> list[Written]:
         kinds, headers, prevs = self._kinds, self.headers, self.shard.prevs
-        of_output, bare = headers.of_output, headers.bare
-        causes = traces or _NO_TRACES
+        bare, prefix, causes = headers.bare, headers.prefix, traces or _NO_TRACES
         made: list[Written] = []
         for at, (topic, partition, key, event, offset, index, version) in zip(times, emitted, strict=True):
             kind = type(event)
             if kind not in kinds:
-                kinds[kind] = (*self._registry.writer(kind), kind.__name__)
+                kinds[kind] = self._registry.frame(kind), self._registry.codec(kind).encode_behind, kind.__name__
             frame, encode, name = kinds[kind]
             if version is None:
                 target = (topic, partition)
                 prev = prevs.get(target)
                 prevs[target] = _new(Position, (offset, index))  # as Shard.follow does
-                if bare is None:
-                    heads = of_output(offset, index, prev, at, name, causes.get(offset))
+                if not bare:
+                    heads = headers.of_output(offset, index, prev, at, name, causes.get(offset))
+                elif prev is None:
+                    heads = [(ORIGIN, prefix + pack_place(offset, index, -1, -1))]
                 else:
-                    heads = bare(offset, index, prev)
+                    heads = [(ORIGIN, prefix + pack_place(offset, index, prev[0], prev[1]))]
             else:
                 heads = headers.of_upsert(offset, version, at, name, causes.get(offset))
-            made.append((topic, partition, key, frame + encode(event), heads))
+            made.append((topic, partition, key, encode(frame, event), heads))
         return made
 
+    def _events(self, values: Sequence[bytes]) -> list[Any]:
+        """The events; None for a value that is none, of which the shard makes a dead letter."""
+        frame = values[0][:_FRAME]
+        decode = self._decoders.get(frame)
+        try:
+            if decode is not None and [value[:_FRAME] for value in values].count(frame) == len(values):
+                return [decode(value, _FRAME) for value in values]
+            return list(map(self._registry.decode, values))
+        except BadRecord:
+            return list(map(self._event, values))
 
-def _events(registry: Registry, values: Sequence[bytes]) -> list[Any]:
-    """The events; None for a value that is none, of which the shard makes a dead letter."""
-    decode = registry.decode
-    try:
-        return [decode(value) for value in values]
-    except BadRecord:
-        events: list[Any] = []
-        for value in values:
-            try:
-                events.append(decode(value))
-            except BadRecord:
-                events.append(None)
-        return events
+    def _event(self, value: bytes) -> Any:
+        try:
+            return self._registry.decode(value)
+        except BadRecord:
+            return None
