@@ -41,7 +41,8 @@ class Summary(NamedTuple):
     stage, lane: whose; worker: host and process. records, outputs: of this turn; refolded: records folded without writing, to restore.
     counts: where all records of the shards went since offset 0 (applied, dead_lettered, duplicate, late, ticks); entities: that they hold.
     lag: records that the log holds and the lane has not folded. p50, p99, most: of the time (ms) from the append of a record to when its
-    outputs were given to the broker, by this machine's clock; 0 without records. busy: ms not spent waiting for records.
+    outputs were given to the broker, by this machine's clock; 0 without records. busy: ms not spent waiting for records; away: ms since
+    the turn before in this process, which the runner took; 0 in the first.
     snapshots, unsaved: that were written, and that could not be. clock: the smallest of the shards, ms, -1 if one has none.
     partitions, offsets: where the shards stand.
     """
@@ -59,6 +60,7 @@ class Summary(NamedTuple):
     p99: int
     most: int
     busy: int
+    away: int
     snapshots: int
     unsaved: int
     clock: int

@@ -23,7 +23,7 @@ from transforms.lane_desk import Desk
 from transforms.lane_restore import restore_shards
 from transforms.lane_types import Claim, LaneKnobs, LaneStalled, Place, Summary
 from transforms.latencies import Latencies
-from transforms.log_reader import LogReader, TopicInfo, WrongTopic, check_within
+from transforms.log_reader import Bounds, LogReader, ReadFailed, TopicInfo, WrongTopic, check_within
 from transforms.log_writer import LogWriter
 from transforms.snapshots import SnapshotStore
 
@@ -68,6 +68,7 @@ class Lane:
         self._committed: dict[int, int] = {}
         self._ends: dict[int, int] = {}
         self.used_at = time.monotonic()
+        self._ended_at: float | None = None
 
     # --- a turn ---
 
@@ -77,15 +78,16 @@ class Lane:
         After an exception the memory is thrown away; the next turn restores it.
         """
         with self._lock:
+            began = time.monotonic()
             try:
                 refolded = self._stand_at(claim)
                 desks = self._desks
                 assert desks is not None
-                summary = self._work(desks, refolded)
+                summary = self._work(desks, refolded, began)
             except BaseException:
                 self.drop()
                 raise
-            self.used_at = time.monotonic()
+            self.used_at = self._ended_at = time.monotonic()
             return self._claim(desks), summary
 
     def drop(self) -> None:
@@ -104,7 +106,7 @@ class Lane:
         places = (Place(shard.source.partition, shard.offset, shard.position_checksum()) for shard in shards)
         return Claim(self._topic_id, tuple(places))
 
-    def _work(self, desks: Mapping[int, Desk], refolded: int) -> Summary:
+    def _work(self, desks: Mapping[int, Desk], refolded: int, called: float) -> Summary:
         knobs, reader, writer, latencies = self.knobs, self._reader, self._writer, Latencies()
         assert reader is not None and writer is not None
         records = outputs = 0
@@ -156,6 +158,7 @@ class Lane:
             p50=p50,
             p99=p99,
             most=most,
+            away=0 if self._ended_at is None else round((called - self._ended_at) * 1000),
             busy=round((time.monotonic() - began - waited) * 1000),
             snapshots=snapshots,
             unsaved=unsaved,
@@ -212,26 +215,32 @@ class Lane:
         """The lag. Now and then the broker is asked: then the lane must have moved, and the topic be the one that it was."""
         reader, now, topic = self._reader, time.monotonic(), self._topic
         assert reader is not None and topic is not None
-        if topic.answered:
-            self._check_topic(*topic.answer())
-        if now - self._checked_at >= self.knobs.stall_s / 2:
-            self._checked_at = now
-            topic.ask()
-            for number, bounds in reader.bounds(desks).items():
-                shard, desk = desks[number].shard, desks[number]
-                check_within(self.engine.stage.topic.name, number, shard.offset, bounds)
-                wanted = bounds.end if self._until is None else min(bounds.end, self._until[number])
-                if shard.offset == desk.at_check < wanted:
-                    raise LaneStalled(
-                        f"{'/'.join(map(str, shard.source))}/{shard.offset}: nothing read for {self.knobs.stall_s / 2:g} s, "
-                        f"but the log goes on to {bounds.end}"
-                    )
-                desk.at_check = shard.offset if shard.offset < wanted else -1
-                self._ends[number] = bounds.end
+        try:
+            if topic.answered:
+                self._check_topic(*topic.answer())
+            if now - self._checked_at >= self.knobs.stall_s / 2:
+                self._checked_at = now
+                topic.ask()
+                self._check_ends(desks, reader.bounds(desks))
+        except ReadFailed as error:  # a broker that is away for a while; what the lane holds is as good as before
+            _LOG.warning("%s: %s", self.engine.stage.processor.stage, error)
         lag = 0
         for number, desk in desks.items():
             lag += max(0, max(self._ends.get(number, 0), reader.end_seen(number)) - desk.shard.offset)
         return lag
+
+    def _check_ends(self, desks: Mapping[int, Desk], ends: Mapping[int, Bounds]) -> None:
+        for number, bounds in ends.items():
+            shard, desk = desks[number].shard, desks[number]
+            check_within(self.engine.stage.topic.name, number, shard.offset, bounds)
+            wanted = bounds.end if self._until is None else min(bounds.end, self._until[number])
+            if shard.offset == desk.at_check < wanted:
+                raise LaneStalled(
+                    f"{'/'.join(map(str, shard.source))}/{shard.offset}: nothing read for {self.knobs.stall_s / 2:g} s, "
+                    f"but the log goes on to {bounds.end}"
+                )
+            desk.at_check = shard.offset if shard.offset < wanted else -1
+            self._ends[number] = bounds.end
 
     # --- restoring ---
 

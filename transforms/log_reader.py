@@ -67,7 +67,7 @@ class ReadKnobs:
     fetch_wait_ms: int = 100
     buffered: int = 20_000
     buffered_kb: int = 16_384
-    timeout_s: float = 30
+    timeout_s: float = 10
 
     def __post_init__(self) -> None:
         if min(self.fetch_wait_ms, self.buffered, self.buffered_kb) < 1 or self.timeout_s <= 0:
