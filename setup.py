@@ -39,6 +39,7 @@ EXTRAS = {
     "native": ["cython>=3.1", "setuptools>=77"],
     "views": ["duckdb>=1.4"],
     "postgres": ["psycopg[binary]>=3.2"],
+    "registry": ["confluent-kafka[schemaregistry]==2.16.1"],
     "report": ["vl-convert-python>=1.9"],
     "progress": ["tqdm>=4.67"],
     "sketches": ["ddsketch>=3.0"],
