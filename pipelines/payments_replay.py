@@ -7,20 +7,19 @@ Exit status 1 when anything differs. Flags, outputs and failures: docs/pipelines
 import argparse
 import tempfile
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import apache_beam as beam
 
 from payments import topics
-from payments.accounts import AccountProcessor
 from pipelines.common import JobOptions, main, parse_options
 from pipelines.engine import run_job
 from pipelines.files import check_apart, check_topics, publish_folder
-from pipelines.registry import REGISTRY
+from pipelines.live_stages import accounts_engine
+from pipelines.live_topics import read_ids
 from transforms.fold import DEAD_LETTERS
-from transforms.fold_bounded import Engine
 from transforms.lines import WriteLines
-from transforms.loop import Stage
 from transforms.replay import CompareReplay
 from transforms.topic_files import ReadTopic
 
@@ -41,16 +40,15 @@ class ReplayOptions(JobOptions):
         )
 
 
-def make_engine() -> Engine:
-    return Engine(Stage(AccountProcessor(), topics.INFLIGHT), REGISTRY)
-
-
 def build_pipeline(p: beam.Pipeline, options: ReplayOptions, folder: Path) -> None:
     """`folder` gets differences.txt (empty when the replay is exact), compared.txt (records that agree, a line per block), shards.jsonl."""
     recorded = [topic.name for topic in (*COMPARED, topics.BALANCES)]
     chunks = [p | f"Read {name}" >> ReadTopic(options.input, name) for name in recorded] | "Merge" >> beam.Flatten()
     replayed = chunks | "Replay" >> CompareReplay(
-        make_engine, topics.INFLIGHT.name, [topic.name for topic in COMPARED], [topics.BALANCES.name]
+        partial(accounts_engine, read_ids(Path(options.input)).get(topics.INFLIGHT.name, "")),
+        topics.INFLIGHT.name,
+        [topic.name for topic in COMPARED],
+        [topics.BALANCES.name],
     )
     _ = replayed.differences | "WriteDifferences" >> WriteLines(str(folder / "differences.txt"))
     _ = replayed.compared | "AsText" >> beam.Map(str) | "WriteCompared" >> WriteLines(str(folder / "compared.txt"))

@@ -1,53 +1,93 @@
 """Verify: every invariant of the payment system is checked over the topics that a run left; each violation is a line that says where.
 
-topics on disk → all checkers of payments.checkers. Exit status 1 when one finds something. Flags: docs/pipelines/payments_verify.md.
+topics on disk → all checkers of payments.checkers. With --from_topics the topics of a broker are put on disk first, and every stage is
+folded again: what it regenerates is compared byte for byte. Exit status 1 when something is found. Flags: docs/pipelines/payments_verify.md
 """
 
 import argparse
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 
 from payments import topics
 from payments.admission import CLOCK_TOLERANCE_MS, DAY_MS
-from payments.checkers import check_all, read_logs
+from payments.checkers import check_all, effective, read_logs
+from payments.live_stages import ACCOUNTS, ADMISSION, KINDS, WATCHDOG
 from pipelines.common import JobOptions, UsageError, check_range, main, parse_options
 from pipelines.engine import run_job
-from pipelines.files import check_topics
+from pipelines.files import check_topics, publish_folder
+from pipelines.live_options import BrokerOptions, broker_settings
+from pipelines.live_stages import accounts_engine, admission_engine, watchdog_engine
+from pipelines.live_topics import build_recording, find_ends, find_ids, read_ids, write_ids
 from pipelines.payments import MAX_MS, stages
 from pipelines.registry import REGISTRY
+from schemas.rails import Record
 from transforms.check_logs import CheckLogs, Partitions
+from transforms.chunks import Chunk, unpack_chunk
 from transforms.errors import one_line
+from transforms.kafka_settings import KafkaSettings
 from transforms.lines import WriteLines
 from transforms.partition_files import PartitionReader
+from transforms.replay import CompareReplay
 from transforms.topic_files import ReadTopic, topic_paths
 
 SHOWN = 10  # violations on the terminal
 
 
-class VerifyOptions(JobOptions):
+class VerifyOptions(BrokerOptions):
     """Checks the invariants of the payment system over recorded topics."""
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--input", required=True, help="folder of a run: its `topics` and its shards.jsonl")
+        parser.add_argument("--input", default="", help="folder of a run: its `topics` and its shards.jsonl")
         parser.add_argument(
             "--ttl_ms", type=int, default=DAY_MS, help="how long payment ids were remembered in that run, ms"
         )
+        parser.add_argument(
+            "--from_topics",
+            "--from-topics",
+            action="store_true",
+            help="check the topics of a broker, up to their ends now",
+        )
+        parser.add_argument("--output", default="", help="with --from_topics: keep the topics in this folder")
+        parser.add_argument("--sla_ms", type=int, default=10_000, help="with --from_topics: the watchdog's, ms")
+        parser.add_argument("--running", action="store_true", help="payments may still be on their way")
+        cls.add_broker(parser)
 
 
-def build_pipeline(p: beam.Pipeline, folder: Path, output: Path, ttl_ms: int = DAY_MS) -> None:
-    """`output` gets a line for each violation; it is empty when all invariants hold."""
+def build_pipeline(
+    p: beam.Pipeline, folder: Path, output: Path, ttl_ms: int = DAY_MS, drained: bool = True
+) -> beam.PCollection:
+    """`output` gets a line for each violation; it is empty when all invariants hold. Gives the chunks of all topics."""
+    names = {topic_id: name for name, topic_id in read_ids(folder / "topics").items()}
 
     def check(partitions: Partitions) -> list[str]:
-        return check_all(read_logs(partitions, REGISTRY.decode), memory_ms=ttl_ms + CLOCK_TOLERANCE_MS)
+        logs = read_logs(_by_name(partitions, names) if names else partitions, REGISTRY.decode)
+        return check_all(logs, drained=drained, memory_ms=ttl_ms + CLOCK_TOLERANCE_MS)
 
     chunks = [p | f"Read {topic.name}" >> ReadTopic(folder / "topics", topic.name) for topic in topics.ALL]
-    _ = chunks | "Merge" >> beam.Flatten() | "CheckLogs" >> CheckLogs(check) | "Write" >> WriteLines(str(output))
+    merged = chunks | "Merge" >> beam.Flatten()
+    _ = merged | "CheckLogs" >> CheckLogs(check) | "Write" >> WriteLines(str(output))
+    return merged
+
+
+def _by_name(partitions: Partitions, names: Mapping[str, str]) -> Iterator[tuple[str, int, Iterable[Record]]]:
+    """The records with the names of topics in their origins, where a broker has ids."""
+    for topic, partition, records in partitions:
+        yield topic, partition, (_with_name(record, names) for record in records)
+
+
+def _with_name(record: Record, names: Mapping[str, str]) -> Record:
+    if record.origin is None:
+        return record
+    source = record.origin.source
+    named = source._replace(topic=names.get(source.topic, source.topic))
+    return record._replace(origin=record.origin._replace(source=named))
 
 
 _COUNTS = ("applied", "dead_lettered", "duplicate", "late", "ticks")
@@ -122,11 +162,118 @@ def verify(options: JobOptions, folder: Path, ttl_ms: int) -> list[str]:
     return found + summaries
 
 
+# --- the topics of a broker ---
+
+
+class Recorded(NamedTuple):
+    """What `verify_topics` found: violations; records on all topics, repeats among them by topic, records that were regenerated."""
+
+    violations: list[str]
+    records: int
+    repeats: dict[str, int]
+    regenerated: int
+
+
+def build_replays(p: beam.Pipeline, merged: beam.PCollection, options: JobOptions, folder: Path, output: Path) -> None:
+    """Folds every stage again; `output` gets differences, the numbers of records that agree, summaries of the shards, and repeats."""
+    ids = read_ids(folder / "topics")
+    engines = {
+        ADMISSION.stage: partial(admission_engine, options.ttl_ms, ids.get(topics.INCOMING.name, "")),
+        ACCOUNTS.stage: partial(accounts_engine, ids.get(topics.INFLIGHT.name, "")),
+        WATCHDOG.stage: partial(watchdog_engine, options.sla_ms, ids.get(topics.STATUS.name, "")),
+    }
+    differences, compared, summaries = [], [], []
+    for kind in KINDS:
+        writes, upserts = [topic.name for topic in kind.writes], [topic.name for topic in kind.upserts]
+        made = merged | f"Replay {kind.stage}" >> CompareReplay(engines[kind.stage], kind.topic.name, writes, upserts)
+        differences.append(made.differences)
+        compared.append(made.compared | f"AsText {kind.stage}" >> beam.Map(str))
+        summaries.append(made.summaries)
+    for name, parts in (("differences", differences), ("compared", compared), ("shards", summaries)):
+        _ = parts | f"Merge{name}" >> beam.Flatten() | f"Write{name}" >> WriteLines(str(output / f"{name}.txt"))
+    _ = (
+        merged
+        | "ByTopic" >> beam.Map(_by_topic).with_output_types(tuple[tuple[str, int], Chunk])
+        | "GroupTopic" >> beam.GroupByKey()
+        | "CountRepeats" >> beam.Map(_count_repeats).with_output_types(str)
+        | "WriteRepeats" >> WriteLines(str(output / "repeats.txt"))
+    )
+
+
+def _by_topic(chunk: Chunk) -> tuple[tuple[str, int], Chunk]:
+    return (chunk.topic, chunk.partition), chunk
+
+
+def _count_repeats(group: tuple[tuple[str, int], Iterable[Chunk]]) -> str:
+    """`topic records repeats` of a partition; on a topic of clients nothing is a repeat."""
+    (topic, _), chunks = group
+    ordered = sorted(chunks, key=lambda chunk: chunk.offset)
+    records = [record for chunk in ordered for record in unpack_chunk(chunk)]
+    repeats = 0 if topic == topics.INCOMING.name else len(records) - len(effective(records))
+    return f"{topic} {len(records)} {repeats}"
+
+
+def verify_topics(options: JobOptions, settings: KafkaSettings, folder: Path) -> Recorded:
+    """Puts the topics of the broker below `folder`, runs every checker over them, and folds every stage again."""
+    ids, ends = find_ids(settings), find_ends(settings)
+    place = folder / "topics"
+    run_job(options, lambda p: build_recording(p, settings, ends, place), "record")
+    write_ids(place, ids)
+    with tempfile.TemporaryDirectory(prefix="payments-verify-") as temporary:
+        output = Path(temporary)
+
+        def build(p: beam.Pipeline) -> None:
+            merged = build_pipeline(p, folder, output / "violations.txt", options.ttl_ms, not options.running)
+            build_replays(p, merged, options, folder, output)
+
+        run_job(options, build, "verify")
+        found, differences, compared, shards, repeats = (
+            (output / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+            for name in ("violations", "differences", "compared", "shards", "repeats")
+        )
+    names = {topic_id: name for name, topic_id in ids.items()}
+    lines = [json.loads(line) for line in shards]
+    lines = [shard | {"topic": names.get(shard["topic"], shard["topic"])} for shard in lines]
+    (folder / "shards.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    counts: dict[str, int] = {}
+    records = 0
+    for line in repeats:
+        topic, count, again = line.split()
+        records += int(count)
+        counts[topic] = counts.get(topic, 0) + int(again)
+    found += [f"replay: {line}" for line in differences]
+    found += check_summaries(read_summaries(folder / "shards.jsonl"), expected_shards(place))
+    return Recorded(found, records, counts, sum(map(int, compared)))
+
+
+def _verify_broker(options: JobOptions) -> list[str]:
+    settings = broker_settings(options)
+    keep = publish_folder(options.output) if options.output else tempfile.TemporaryDirectory(prefix="payments-topics-")
+    with keep as folder:
+        made = verify_topics(options, settings, Path(folder))
+    print("\n".join(describe(made)))
+    return made.violations
+
+
+def describe(made: Recorded) -> list[str]:
+    """What was looked at, in words."""
+    again = ", ".join(f"{topic} {count:,}" for topic, count in sorted(made.repeats.items()) if count)
+    return [
+        f"verify: {made.records:,} records on {len(topics.ALL)} topics, repeats on the wire: {again or 'none'}",
+        f"replay: {made.regenerated:,} records regenerated byte for byte",
+    ]
+
+
 def run(argv: list[str]) -> int:
     options = parse_options(argv, VerifyOptions)
-    check_range(options, ttl_ms=(1, MAX_MS))
-    check_topics(Path(options.input) / "topics", [topic.name for topic in topics.ALL])
-    found = verify(options, Path(options.input), options.ttl_ms)
+    check_range(options, ttl_ms=(1, MAX_MS), sla_ms=(1, MAX_MS))
+    if options.from_topics == bool(options.input):
+        raise UsageError("say what to check: --input FOLDER or --from_topics")
+    if options.from_topics:
+        found = _verify_broker(options)
+    else:
+        check_topics(Path(options.input) / "topics", [topic.name for topic in topics.ALL])
+        found = verify(options, Path(options.input), options.ttl_ms)
     print(f"verify: {len(found)} violations" if found else "verify: every invariant holds")
     for line in found[:SHOWN]:
         print(f"  {line}")

@@ -120,7 +120,7 @@ def test_a_damaged_topic_is_one_line(run: Path, capfd: pytest.CaptureFixture[str
 def test_a_line_break_in_a_violation_stays_one_line(
     run: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(payments_verify, "check_all", lambda logs, memory_ms: ["account a\nb: wrong"])
+    monkeypatch.setattr(payments_verify, "check_all", lambda logs, **_: ["account a\nb: wrong"])
     assert payments_verify.run([f"--input={run}"]) == 1
     assert "verify: 1 violations\n  account a\\nb: wrong\n" in capfd.readouterr().out
 

@@ -1,0 +1,94 @@
+"""The live job as `live` runs it: a process of its own, on the local stack, and its end."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from pipelines.common import UsageError
+from stack import artifacts
+from stack.cli import folder
+from stack.cluster import Stack, running
+from stack.services import wait_until
+
+ENDED = ("CANCELED", "FAILED", "FINISHED")
+_ROOT = Path(__file__).resolve().parent.parent
+_KINDS = ("kafka", "flink", "jobserver")
+
+
+def local_stack(engine: str, lanes: int) -> Stack:
+    """The stack of this machine, with what this engine needs; not started yet. One that runs keeps its shape."""
+    only = _KINDS if engine.startswith("Flink") else _KINDS[:1]
+    found = running(folder())
+    if found is None:
+        return Stack(folder(), workers=1 if len(only) > 1 else 0, only=only, slots=max(4, lanes))
+    shape = found.shape
+    return Stack(
+        folder(), found.ports, shape.taskmanagers, shape.slots, max(1, shape.workers), {*shape.only, *only}, shape.stock
+    )
+
+
+class LiveJob:
+    """One launch of `payments_live`."""
+
+    def __init__(self, stack: Stack | None, options: Any, module: str = "pipelines.payments_live", *flags: str) -> None:
+        self.name = f"payments-live-{int(time.time() * 1000)}"
+        self.stack = stack
+        place = (stack.folder if stack else folder()) / "live"
+        place.mkdir(parents=True, exist_ok=True)
+        self.log = place / f"{self.name}.log"
+        command = [sys.executable, "-m", module, *job_flags(stack, options, self.name, place), *flags]
+        paths = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for us: the job goes on until it is drained
+                env={**os.environ, "PYTHONPATH": paths, "PYTHONSAFEPATH": "1"},
+            )
+
+    def found(self) -> dict[str, Any] | None:
+        """Flink's entry of the job."""
+        return self.stack.rest.job(self.name) if self.stack else None
+
+    def check(self) -> None:
+        """UsageError when the launcher has ended."""
+        status = self._process.poll()
+        if status is not None:
+            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() or ["no word"]
+            raise UsageError(f"the job ended ({status}): {lines[-1]}: see {self.log}")
+
+    def close(self) -> None:
+        """Cancels the job: no savepoint, for what it needs stands in snapshots and on the log (docs/operations.md)."""
+        job = self.found()
+        if self.stack and job and job["state"] not in ENDED:
+            self.stack.rest.cancel(job["jid"])
+            wait_until(lambda: (self.found() or {"state": ENDED[0]})["state"] in ENDED, 30)
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def job_flags(stack: Stack | None, options: Any, name: str, place: Path) -> list[str]:
+    """The flags of `payments_live` for these options; the place of snapshots stays the same from launch to launch."""
+    broker = [f"--{flag}={getattr(options, flag)}" for flag in ("bootstrap", "kafka_config") if getattr(options, flag)]
+    flags = [*broker, f"--snapshots={place / 'snapshots'}", f"--lanes={options.lanes}", f"--point={options.point}"]
+    flags.append(f"--job_name={name}")
+    if options.engine == "PrismRunner":
+        return [*flags, "--runner=PrismRunner", f"--prism_location={artifacts.prism()}", "--streaming"]
+    if stack:
+        ports = f"{stack.job_endpoint}", stack.worker_endpoint()
+        return [
+            *(*flags, "--runner=PortableRunner", f"--job_endpoint={ports[0]}", "--environment_type=EXTERNAL"),
+            *(f"--environment_config={ports[1]}", f"--parallelism={options.lanes}", "--streaming"),
+            *(f"--sdk_worker_parallelism={options.lanes}", "--checkpointing_interval=2000"),
+            *("--max_bundle_time_mills=20", "--finish_bundle_before_checkpointing"),
+        ]
+    return flags
