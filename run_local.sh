@@ -91,16 +91,18 @@ run_tests() {
     fi
     lint || status=1
     cd "$root"
+    rm -f .coverage .coverage.*
     if "$python" -c 'import transforms.avro as avro; raise SystemExit(avro.Coder is None)'; then
         say "the engine as it is compiled"
         BEAM_ON_RAILS_NATIVE=1 "$python" -m pytest -q -n "${BEAM_ON_RAILS_TEST_WORKERS:-2}" \
             tests/transforms/test_{native,avro,hostile,contract,fold,fold_run,loop,snapshots,replay}.py \
-            tests/pipelines/test_payments.py || status=1
+            tests/transforms/test_{event_runs,output_batches,fold_bounded}.py tests/pipelines/test_payments.py \
+            --cov --cov-report= || status=1
     fi
-    export BEAM_ON_RAILS_NATIVE=0 # coverage sees Python only
+    export BEAM_ON_RAILS_NATIVE=0 # the rest of coverage: it sees Python only
     log="$(mktemp)" # not local: the trap runs after the function
     trap 'rm -f "$log"' EXIT
-    "$python" -m pytest -n "${BEAM_ON_RAILS_TEST_WORKERS:-2}" --dist loadgroup --cov --cov-report=term --cov-report=json:.coverage.json \
+    "$python" -m pytest -n "${BEAM_ON_RAILS_TEST_WORKERS:-2}" --dist loadgroup --cov --cov-append --cov-report=term --cov-report=json:.coverage.json \
         2>&1 | tee "$log" || status=1
     "$python" -m tests.coverage_gate .coverage.json || status=1
     grep -E '^=+ .*(passed|failed|error).* =+$' "$log" | tail -n 1 # pytest's closing line, last
