@@ -18,6 +18,9 @@ from stack.postgres import Postgres
 from stack.processes import Process
 from stack.services import HOST, Service, accepts
 
+TITLE = "beam-worker"
+"""The name of a worker of a pool in the process table."""
+
 KINDS = ("kafka", "flink", "jobserver", "postgres")
 """What `--only` chooses from; flink is the JobManager with its TaskManagers."""
 
@@ -59,8 +62,21 @@ class WorkerPool(Service):
         modules = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         return {"PATH": path, "PYTHONPATH": modules, "PYTHONSAFEPATH": "1"}
 
+    def workers(self) -> list[int]:
+        """The processes of the running workers, the oldest first: what to kill when a worker is to die."""
+        found = [known for known in self.process.family() if title(known.pid) == TITLE]
+        return [known.pid for known in sorted(found, key=lambda known: int(known.started))]
+
     def ill(self) -> str:
         return "" if accepts(self.port) else f"nothing accepts on port {self.port}"
+
+
+def title(pid: int) -> str:
+    """What a process calls itself; empty when it is gone, or where there is no /proc."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 class Stack:
@@ -162,6 +178,12 @@ class Stack:
             return self.services[name]
         except KeyError:
             raise StackError(f"{name}: no such service: there are {', '.join(self.services)}") from None
+
+    def worker_pool(self, number: int = 1) -> WorkerPool:
+        """One of the pools of Python workers."""
+        service = self.service(f"workers-{number}")
+        assert isinstance(service, WorkerPool)
+        return service
 
     def status(self) -> list[tuple[str, int | None, int, str]]:
         """Of each service its name, pid (None when it does not run), port, and "healthy" or what it lacks."""

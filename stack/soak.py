@@ -98,8 +98,7 @@ def samples(stack: Stack, rate: float, checkpoints: int, interval_ms: int) -> It
         while seen < checkpoints:
             if time.monotonic() > deadline:
                 raise StackError(f"{job.name}: {seen} of {checkpoints} checkpoints when the time was over")
-            pool = stack.service("workers-1").process
-            workers = [known.pid for known in pool.family() if known.pid != pool.pid]
+            workers = stack.worker_pool().workers()
             managers = [s.process.pid or 0 for name, s in stack.services.items() if name.startswith("taskmanager")]
             manager, worker = _total(managers), _total(workers)
             for number, size in sorted(job.checkpoints().items()):

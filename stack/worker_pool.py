@@ -2,56 +2,93 @@
 
 Beam's own pool (`apache_beam.runners.worker.worker_pool_main`) listens on all interfaces without any authentication,
 starts whatever `python` is on PATH (no worker and no error when there is none), and gives its workers a pipe as stdout
-that nobody reads: a worker that prints 64 kB stands still. Here: loopback, this very interpreter, our stdout.
+that nobody reads: a worker that prints 64 kB stands still. Here: loopback, this very interpreter, our stdout, and a
+worker is forked from a server that has loaded Beam already: a restart does not wait seconds for imports.
 """
 
 import argparse
 import logging
+import multiprocessing
+import os
 import signal
-import subprocess
-import sys
 import threading
-import traceback
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 
 import grpc  # type: ignore[import-untyped]
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
-from apache_beam.runners.worker import worker_pool_main
 from apache_beam.utils import thread_pool_executor
 
+from stack.cluster import TITLE
 from stack.services import HOST
 
-WORKER = """
-import sys
-from apache_beam.runners.worker.sdk_worker import SdkHarness
-SdkHarness(sys.argv[1], worker_id=sys.argv[2], state_cache_size=0, data_buffer_time_limit_ms=0).run()
-"""
-"""What Beam's pool runs. A limit of 0 ms: no flusher thread (one per bundle would stay, docs/beam-on-flink.md)."""
+LOADED = ["apache_beam", "apache_beam.runners.worker.sdk_worker", "confluent_kafka", "fastavro"]
+"""Libraries only: modules of the project are read anew by each worker."""
+
+GRACE = 10.0
+"""Seconds that a worker has to end after TERM."""
 
 
-class WorkerPool(worker_pool_main.BeamFnExternalWorkerPoolServicer):
-    """Starts one process for each worker that a TaskManager asks for; stopping them is Beam's."""
+def work(control: str, worker_id: str) -> None:
+    """The life of a worker, in its own process."""
+    from apache_beam.runners.worker.sdk_worker import SdkHarness
+
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    comm = Path("/proc/self/comm")
+    if comm.exists():
+        comm.write_text(TITLE, encoding="ascii")
+    logging.basicConfig(force=True, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    # A limit of 0 ms: no flusher thread (one per bundle would stay, docs/beam-on-flink.md).
+    SdkHarness(control, worker_id=worker_id, state_cache_size=0, data_buffer_time_limit_ms=0).run()
+    os._exit(0)  # what other threads still do, nobody waits for
+
+
+class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
+    """Starts one process for each worker that a TaskManager asks for, and ends it when it asks again."""
 
     def __init__(self) -> None:
-        super().__init__(use_process=True)
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(LOADED)
+        forkserver.ensure_running()  # it loads while nobody waits
+        self._lock = threading.Lock()
+        self._workers: dict[str, ForkServerProcess] = {}
 
-    def StartWorker(self, start_worker_request, unused_context):  # the name is the service's
-        for worker_id, process in list(self._worker_processes.items()):
-            if process.poll() is not None:  # its TaskManager died, and it with it: nobody will ask to stop it
-                del self._worker_processes[worker_id]
-        try:
-            target = [start_worker_request.control_endpoint.url, start_worker_request.worker_id]
-            self._worker_processes[start_worker_request.worker_id] = subprocess.Popen(
-                [sys.executable, "-c", WORKER, *target], stdin=subprocess.DEVNULL
-            )
-            logging.info("worker %s started for %s", target[1], target[0])
-            return beam_fn_api_pb2.StartWorkerResponse()
-        except OSError:
-            return beam_fn_api_pb2.StartWorkerResponse(error=traceback.format_exc())
+    def StartWorker(self, request, context):  # the names are the service's
+        """Answers when the process runs; it then connects by itself."""
+        with self._lock:
+            for worker_id in [name for name, worker in self._workers.items() if not worker.is_alive()]:
+                del self._workers[worker_id]  # its TaskManager died, and it with it: nobody will ask to stop it
+            try:
+                arguments = (request.control_endpoint.url, request.worker_id)
+                worker = self._context.Process(target=work, args=arguments)
+                worker.start()
+            except OSError as error:
+                return beam_fn_api_pb2.StartWorkerResponse(error=f"cannot start a worker: {error.strerror}")
+            self._workers[request.worker_id] = worker
+        logging.info("worker %s is process %d, for %s", request.worker_id, worker.pid, request.control_endpoint.url)
+        return beam_fn_api_pb2.StartWorkerResponse()
+
+    def StopWorker(self, request, context):
+        """Ends the worker of that id, if it still runs."""
+        with self._lock:
+            worker = self._workers.pop(request.worker_id, None)
+        if worker:
+            end(worker)
+        return beam_fn_api_pb2.StopWorkerResponse()
 
     def stop_all(self) -> None:
         """Ends all workers."""
-        for process in self._worker_processes.values():
-            worker_pool_main.kill_process_gracefully(process)
+        for worker in self._workers.values():
+            end(worker)
+
+
+def end(worker: ForkServerProcess) -> None:
+    """TERM, and KILL when that was not enough."""
+    worker.terminate()
+    worker.join(GRACE)
+    worker.kill()
+    worker.join()
 
 
 def serve(port: int) -> None:
@@ -69,10 +106,11 @@ def serve(port: int) -> None:
     ended.wait()
     server.stop(0)
     pool.stop_all()
+    os._exit(0)
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(force=True, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     serve(parser.parse_args().port)

@@ -110,8 +110,17 @@ def test_a_live_job_outlives_its_taskmanager_and_nothing_listens_outside(stack: 
         assert job.counts()["restored"] >= 1
         assert {track.lost for track in job.tracks().values()} == {0}
         # The worker of the dead TaskManager ends by itself: its control stream is gone.
-        pool = stack.services["workers-1"].process
-        assert wait_until(lambda: len(pool.family()) == 2, 30), pool.family()
+        pool = stack.worker_pool()
+        assert wait_until(lambda: len(pool.workers()) == 1, 30), pool.process.family()
+
+        # And of a worker: the TaskManager asks the pool for another one.
+        (worker,) = pool.workers()
+        os.kill(worker, signal.SIGKILL)
+        killed = time.time()
+        assert wait_until(lambda: all(track.seen > killed + 0.5 for track in job.tracks().values()), 30), job.tracks()
+        assert pool.workers() != [worker]
+        assert {track.lost for track in job.tracks().values()} == {0}
+    assert wait_until(lambda: not pool.workers(), 30), "a cancelled job leaves its worker"
 
 
 def test_down_ends_all_and_frees_the_ports(stack_folder: Path, stack: Stack) -> None:
