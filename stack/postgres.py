@@ -21,7 +21,7 @@ USER = "rails"
 class Postgres(Service):
     """The server and its one database."""
 
-    seconds = 30.0
+    seconds = 60.0
     stop_signal = signal.SIGINT  # ends sessions instead of waiting for them
 
     def __init__(self, folder: Path, port: int) -> None:

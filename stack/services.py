@@ -21,8 +21,8 @@ class Service(ABC):
     port: int
     """The one that people ask for."""
 
-    seconds = 60.0
-    """How long it may take to become healthy."""
+    seconds = 120.0
+    """How long it may take to become healthy: most take 5 s, with busy cores many times that."""
 
     stop_signal = signal.SIGTERM
 

@@ -18,7 +18,7 @@ POSTGRES = Path("/usr/lib/postgresql")
 
 def java() -> str:
     """The command of a JDK of at least version 17, from JAVA_HOME or PATH."""
-    return _java() or _install("openjdk-17-jdk-headless", _java, f"needs a JDK {JAVA} or newer, and there is none")
+    return _java() or _install("default-jdk-headless", _java, f"needs a JDK {JAVA} or newer, and there is none")
 
 
 def maven() -> str:
