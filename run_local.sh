@@ -38,7 +38,7 @@ find_python() { # prints the first Python >= 3.11
 install() { # run|dev: .venv holds what requirements/$1.txt locks, .native what is compiled of the engine
     install_packages "$1"
     command -v "${CC:-cc}" >/dev/null || apt_install gcc libc6-dev || true # without a compiler it runs in Python
-    "$python" -P "$root/transforms/native.py"
+    "$python" -P "$root/transforms/native.py" || say "the engine is not compiled, and runs in Python"
 }
 
 install_packages() { # run|dev

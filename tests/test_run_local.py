@@ -11,7 +11,7 @@ import pytest
 from pipelines.catalog import pipelines, show
 
 FAKE_VENV = (
-    '#!/bin/sh\nif [ "$1" = -c ]; then exit 0; fi\necho "path=$PYTHONPATH safe=$PYTHONSAFEPATH in=$(pwd) args=$*"\n'
+    '#!/bin/sh\ncase "$1" in -c | -P) exit 0 ;; esac\necho "path=$PYTHONPATH safe=$PYTHONSAFEPATH in=$(pwd) args=$*"\n'
 )
 
 
@@ -32,8 +32,9 @@ def call(script: Path | str, *args: str, cwd: Path, **env: str) -> subprocess.Co
 def checkout(tmp_path: Path, root: Path) -> Path:
     """A small checkout whose virtual environment is up to date and only tells how it was called."""
     top = tmp_path / "checkout"
-    for folder in ("pipelines", "requirements", ".venv/bin"):
+    for folder in ("pipelines", "requirements", "transforms", ".venv/bin"):
         (top / folder).mkdir(parents=True)
+    (top / "transforms" / "native.py").touch()  # has nothing to compile
     shutil.copy(root / "run_local.sh", top)
     shutil.copy(root / "pipelines" / "catalog.py", top / "pipelines")
     (top / "pipelines" / "__init__.py").touch()
@@ -153,7 +154,7 @@ def test_a_changed_lock_is_installed_once_and_a_failed_installation_is_taken_up_
 ) -> None:
     log = tmp_path / "log"
     python = checkout / ".venv" / "bin" / "python"
-    script = f'#!/bin/sh\n[ "$1" = -c ] && exit 0\necho "$*" >> {log}\n'
+    script = f'#!/bin/sh\ncase "$1" in -c | -P) exit 0 ;; esac\necho "$*" >> {log}\n'
     (checkout / "requirements" / "run.txt").write_text("# newer\n")
 
     python.write_text(script + '[ "$2" != pip ]\n')
