@@ -38,7 +38,7 @@ class Claim(NamedTuple):
 class Summary(NamedTuple):
     """One turn of a lane.
 
-    stage, lane: whose; worker: host and process. records, outputs: of this turn; refolded: records folded without writing, to restore.
+    stage, lane: whose; worker: host and process. records, outputs: since the summary before; refolded: records folded without writing.
     counts: where all records of the shards went since offset 0 (applied, dead_lettered, duplicate, late, ticks); entities: that they hold.
     lag: records that the log holds and the lane has not folded. p50, p99, most: of the time (ms) from the append of a record to when its
     outputs were given to the broker, by this machine's clock; 0 without records. busy: ms not spent waiting for records; away: ms since
@@ -75,7 +75,8 @@ class LaneKnobs:
     stay_ms: length of a turn; a checkpoint waits for it. step_records: most records of a step. flush: wait for the broker after each
     "step", or only at the end of a "turn" (outputs leave at once either way). snapshot_records, snapshot_s: a shard gets a snapshot after
     so many records, or after so many seconds if it has moved. stall_s: how long the lane may stand still before records. commit_s: how
-    often the consumer group is told.
+    often the consumer group is told. lease_ms: the lane folds on between turns, for at most so long: records that come while the runner
+    is busy do not wait for the next turn; 0: it does not.
     """
 
     stay_ms: int = 500
@@ -85,10 +86,13 @@ class LaneKnobs:
     snapshot_s: float = 60
     stall_s: float = 30
     commit_s: float = 1
+    lease_ms: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.stay_ms <= 10_000:
             raise ValueError(f"stay_ms must be from 0 to 10000, got {self.stay_ms}")
+        if not 0 <= self.lease_ms <= 60_000:
+            raise ValueError(f"lease_ms must be from 0 to 60000, got {self.lease_ms}")
         if self.step_records < 1 or self.snapshot_records < 1:
             raise ValueError(
                 f"step_records and snapshot_records must be >= 1, got {self.step_records}, {self.snapshot_records}"

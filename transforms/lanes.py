@@ -1,9 +1,10 @@
 """A lane: the shards of one stage on a group of partitions, in the memory of one process, driven in turns of bounded length.
 
 A turn reads, folds, writes and flushes, and gives back where the lane stands. Whoever drives it keeps that claim and hands it to the next
-turn, here or in another process. What a claim says is flushed, what memory and snapshots say is flushed too (they are only kept when it
-is), so the lane goes on from whichever is furthest, memory, snapshot or claim; a claim beyond the others is reached by folding without
-writing (contract line 9). What is written twice, by a restored lane, by a zombie or by a job launched twice, readers drop (6).
+turn, here or in another process. What a claim says is flushed, what snapshots say is flushed too, and what memory says is flushed before
+it is claimed, or thrown away; so the lane goes on from whichever is furthest, memory, snapshot or claim. A claim beyond the others is
+reached by folding without writing (contract line 9). What is written twice, by a restored lane, by a zombie or by a job launched twice,
+readers drop (6).
 """
 
 import logging
@@ -21,14 +22,17 @@ from transforms.fold_bounded import Engine
 from transforms.kafka_headers import Headings
 from transforms.lane_desk import Desk
 from transforms.lane_restore import restore_shards
-from transforms.lane_types import Claim, LaneKnobs, LaneStalled, Place, Summary
+from transforms.lane_types import Claim, LaneKnobs, Place, Summary
+from transforms.lane_watch import TopicIdentity, Watch
 from transforms.latencies import Latencies
-from transforms.log_reader import Bounds, LogReader, ReadFailed, TopicInfo, WrongTopic, check_within
+from transforms.log_reader import LogReader, TopicInfo
 from transforms.log_writer import LogWriter
 from transforms.snapshots import SnapshotStore
 
 _LOG = logging.getLogger(__name__)
 _HOST = socket.gethostname()
+
+LEASED_POLL_S = 0.01  # between turns: how soon the lane notices that the next one wants to begin
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,15 @@ class Connections:
     reader: Callable[[], LogReader]
     writer: Callable[[], LogWriter]
     topic: Callable[[], TopicInfo]
+
+
+class _Tally:
+    """What was done since the last summary."""
+
+    def __init__(self) -> None:
+        self.records = self.outputs = 0
+        self.busy = 0.0  # seconds
+        self.latencies = Latencies()
 
 
 class Lane:
@@ -54,41 +67,52 @@ class Lane:
         headings: Headings = Headings(),
         until: Mapping[int, int] | None = None,
     ) -> None:
-        self.engine, self.number, self.partitions = engine, number, tuple(partitions)
-        self.knobs = knobs
-        self._connections, self._store, self._headings = connections, store, headings
+        self.number, self.partitions, self.knobs = number, tuple(partitions), knobs
+        self._engine, self._connections, self._store, self._headings = engine, connections, store, headings
         self._until = None if until is None else dict(until)
         self._lock = threading.Lock()
+        self._wanted = threading.Event()  # a turn waits for the lane
+        topic = engine.stage.topic
+        self._identity = TopicIdentity(topic.name, topic.partitions, topic.id)
+        self._watch = Watch(self._identity, knobs.stall_s)
         self._desks: dict[int, Desk] | None = None  # None: memory is not valid
         self._reader: LogReader | None = None
         self._writer: LogWriter | None = None
         self._topic: TopicInfo | None = None
-        self._topic_id = ""
-        self._checked_at = self._committed_at = 0.0
+        self._error: BaseException | None = None  # that ended what was done between turns
+        self._tally = _Tally()
         self._committed: dict[int, int] = {}
-        self._ends: dict[int, int] = {}
-        self.used_at = time.monotonic()
+        self._committed_at = 0.0
         self._ended_at: float | None = None
-
-    # --- a turn ---
+        self.used_at = time.monotonic()
 
     def turn(self, claim: Claim) -> tuple[Claim, Summary]:
-        """Goes on from `claim` for `stay_ms`: where the lane stands then, all flushed, and what it did.
+        """Goes on from `claim` for `stay_ms`: where the lane stands then, all flushed, and what it did since the last summary.
 
         After an exception the memory is thrown away; the next turn restores it.
         """
+        self._wanted.set()
         with self._lock:
+            self._wanted.clear()
             began = time.monotonic()
             try:
+                error, self._error = self._error, None
+                if error is not None:
+                    raise error
                 refolded = self._stand_at(claim)
-                desks = self._desks
-                assert desks is not None
-                summary = self._work(desks, refolded, began)
+                desks, writer = self._desks, self._writer
+                assert desks is not None and writer is not None
+                self._fold(began + self.knobs.stay_ms / 1000)
+                writer.flush()
+                summary = self._summary(desks, refolded, began)
             except BaseException:
                 self.drop()
                 raise
+            reached = self._claim(desks)
             self.used_at = self._ended_at = time.monotonic()
-            return self._claim(desks), summary
+        if self.knobs.lease_ms:
+            threading.Thread(target=self._fold_on, name=f"lane-{self.number}", daemon=True).start()
+        return reached, summary
 
     def drop(self) -> None:
         """Throws the memory away, and the producer with what it has not written."""
@@ -101,71 +125,51 @@ class Lane:
             reader.close()
         self._topic = None
 
-    def _claim(self, desks: Mapping[int, Desk]) -> Claim:
-        shards = [desk.shard for desk in desks.values()]
-        places = (Place(shard.source.partition, shard.offset, shard.position_checksum()) for shard in shards)
-        return Claim(self._topic_id, tuple(places))
+    # --- folding ---
 
-    def _work(self, desks: Mapping[int, Desk], refolded: int, called: float) -> Summary:
-        knobs, reader, writer, latencies = self.knobs, self._reader, self._writer, Latencies()
-        assert reader is not None and writer is not None
-        records = outputs = 0
-        began = now = time.monotonic()
-        waited, end = 0.0, began + knobs.stay_ms / 1000
+    def _fold_on(self) -> None:
+        """Between turns, until the next one wants to begin or the lease is over: what is folded is claimed by the next turn.
+
+        If no turn comes any more, because the runner has given the lane to another process, this is a zombie for the length of the
+        lease, which harms nothing.
+        """
+        with self._lock:
+            if self._desks is None:
+                return
+            try:
+                self._fold(time.monotonic() + self.knobs.lease_ms / 1000, LEASED_POLL_S)
+            except BaseException as error:  # the next turn raises it
+                self._error = error
+                self.drop()
+
+    def _fold(self, end: float, poll_s: float | None = None) -> None:
+        """Steps until `end`, or to the end of a bounded run; with `poll_s` until a turn wants the lane, which is looked at so often."""
+        knobs, reader, writer, desks, until = self.knobs, self._reader, self._writer, self._desks, self._until
+        assert reader is not None and writer is not None and desks is not None
+        tally, now = self._tally, time.monotonic()
         while True:
             reader.seek(self._offsets(desks))
-            found = reader.read(knobs.step_records, max(0.0, end - now))
-            after = time.monotonic()
-            waited += after - now
+            left = max(0.0, end - now)
+            found = reader.read(knobs.step_records, left if poll_s is None else min(left, poll_s))
+            came = time.monotonic()
             if found:
                 for fetched in found:
-                    one = fetched if self._until is None else fetched.before(self._until[fetched.partition])
+                    one = fetched if until is None else fetched.before(until[fetched.partition])
                     if one is not None:
                         made = desks[one.partition].fold(one)
                         writer.write(made)
-                        records += len(one)
-                        outputs += len(made)
+                        tally.records += len(one)
+                        tally.outputs += len(made)
                 if knobs.flush == "step":
                     writer.flush()
-                else:
-                    writer.poll()
                 wall = time.time() * 1000
                 for fetched in found:
-                    latencies.add(wall, fetched.times)
+                    tally.latencies.add(wall, fetched.times)
+            writer.poll()
             now = time.monotonic()
-            if now >= end or not self._offsets(desks):
+            tally.busy += now - came
+            if now >= end or not self._offsets(desks) or (poll_s is not None and self._wanted.is_set()):
                 break
-        writer.flush()
-        snapshots, unsaved = self._save(desks)
-        self._commit(desks)
-        lag = self._look_at_ends(desks)
-        shards = [desk.shard for desk in desks.values()]
-        counts: dict[str, int] = {}
-        for shard in shards:
-            for name, count in shard.counts.as_dict().items():
-                counts[name] = counts.get(name, 0) + count
-        p50, p99, most = latencies.figures()
-        return Summary(
-            stage=self.engine.stage.processor.stage,
-            lane=self.number,
-            worker=_worker(),
-            records=records,
-            outputs=outputs,
-            refolded=refolded,
-            counts=counts,
-            entities=sum(len(shard.entities) for shard in shards),
-            lag=lag,
-            p50=p50,
-            p99=p99,
-            most=most,
-            away=0 if self._ended_at is None else round((called - self._ended_at) * 1000),
-            busy=round((time.monotonic() - began - waited) * 1000),
-            snapshots=snapshots,
-            unsaved=unsaved,
-            clock=min(shard.clock for shard in shards),
-            partitions=self.partitions,
-            offsets=tuple(shard.offset for shard in shards),
-        )
 
     def _offsets(self, desks: Mapping[int, Desk]) -> dict[int, int]:
         """Where there is something to read."""
@@ -175,6 +179,46 @@ class Lane:
         return {number: desk.shard.offset for number, desk in desks.items() if desk.shard.offset < until[number]}
 
     # --- after the flush ---
+
+    def _claim(self, desks: Mapping[int, Desk]) -> Claim:
+        shards = [desk.shard for desk in desks.values()]
+        places = (Place(shard.source.partition, shard.offset, shard.position_checksum()) for shard in shards)
+        return Claim(self._identity.found, tuple(places))
+
+    def _summary(self, desks: Mapping[int, Desk], refolded: int, began: float) -> Summary:
+        """Saves, tells the group, looks at the log's end, and says what was done."""
+        snapshots, unsaved = self._save(desks)
+        self._commit(desks)
+        assert self._reader is not None and self._topic is not None
+        lag = self._watch.look(desks, self._reader, self._topic, self._until)
+        shards = [desk.shard for desk in desks.values()]
+        counts: dict[str, int] = {}
+        for shard in shards:
+            for name, count in shard.counts.as_dict().items():
+                counts[name] = counts.get(name, 0) + count
+        tally, self._tally = self._tally, _Tally()
+        p50, p99, most = tally.latencies.figures()
+        return Summary(
+            stage=self._engine.stage.processor.stage,
+            lane=self.number,
+            worker=f"{_HOST}:{os.getpid()}",
+            records=tally.records,
+            outputs=tally.outputs,
+            refolded=refolded,
+            counts=counts,
+            entities=sum(len(shard.entities) for shard in shards),
+            lag=lag,
+            p50=p50,
+            p99=p99,
+            most=most,
+            busy=round(tally.busy * 1000),
+            away=0 if self._ended_at is None else round((began - self._ended_at) * 1000),
+            snapshots=snapshots,
+            unsaved=unsaved,
+            clock=min(shard.clock for shard in shards),
+            partitions=self.partitions,
+            offsets=tuple(shard.offset for shard in shards),
+        )
 
     def _save(self, desks: Mapping[int, Desk]) -> tuple[int, int]:
         """Writes the snapshot that is most due, one in a turn, so that turns stay short; at the end of a bounded run all.
@@ -196,9 +240,8 @@ class Lane:
                 self._store.write(desk.shard)
                 desk.saved = desk.shard.offset
             except (OSError, BeamIOError) as error:
-                _LOG.warning(
-                    "%s: no snapshot at %d: %s", "/".join(map(str, desk.shard.source)), desk.shard.offset, error
-                )
+                place = "/".join(map(str, desk.shard.source))
+                _LOG.warning("%s: no snapshot at %d: %s", place, desk.shard.offset, error)
                 unsaved += 1
             desk.saved_at = time.monotonic()
         return len(moved) - unsaved, unsaved
@@ -211,37 +254,6 @@ class Lane:
             self._reader.commit(offsets)
             self._committed, self._committed_at = offsets, now
 
-    def _look_at_ends(self, desks: Mapping[int, Desk]) -> int:
-        """The lag. Now and then the broker is asked: then the lane must have moved, and the topic be the one that it was."""
-        reader, now, topic = self._reader, time.monotonic(), self._topic
-        assert reader is not None and topic is not None
-        try:
-            if topic.answered:
-                self._check_topic(*topic.answer())
-            if now - self._checked_at >= self.knobs.stall_s / 2:
-                self._checked_at = now
-                topic.ask()
-                self._check_ends(desks, reader.bounds(desks))
-        except ReadFailed as error:  # a broker that is away for a while; what the lane holds is as good as before
-            _LOG.warning("%s: %s", self.engine.stage.processor.stage, error)
-        lag = 0
-        for number, desk in desks.items():
-            lag += max(0, max(self._ends.get(number, 0), reader.end_seen(number)) - desk.shard.offset)
-        return lag
-
-    def _check_ends(self, desks: Mapping[int, Desk], ends: Mapping[int, Bounds]) -> None:
-        for number, bounds in ends.items():
-            shard, desk = desks[number].shard, desks[number]
-            check_within(self.engine.stage.topic.name, number, shard.offset, bounds)
-            wanted = bounds.end if self._until is None else min(bounds.end, self._until[number])
-            if shard.offset == desk.at_check < wanted:
-                raise LaneStalled(
-                    f"{'/'.join(map(str, shard.source))}/{shard.offset}: nothing read for {self.knobs.stall_s / 2:g} s, "
-                    f"but the log goes on to {bounds.end}"
-                )
-            desk.at_check = shard.offset if shard.offset < wanted else -1
-            self._ends[number] = bounds.end
-
     # --- restoring ---
 
     def _stand_at(self, claim: Claim) -> int:
@@ -249,11 +261,8 @@ class Lane:
         if self._topic is None:
             self._topic = self._connections.topic()
             self._topic.ask()
-            self._check_topic(*self._topic.answer())
-        if claim.topic and claim.topic != self._topic_id:
-            raise WrongTopic(
-                f"{self.engine.stage.topic.name}: was re-created: its id is {self._topic_id}, the claim is for {claim.topic}"
-            )
+            self._identity.check(*self._topic.answer())
+        self._identity.check_claim(claim.topic)
         if self._reader is None:
             self._reader = self._connections.reader()
         if self._writer is None:
@@ -262,29 +271,14 @@ class Lane:
         if desks is not None and all(desks[place.partition].shard.offset >= place.offset for place in claim.places):
             return 0
         self._desks = None
+        stage = self._engine.stage
+        engine = replace(self._engine, stage=replace(stage, topic=replace(stage.topic, id=self._identity.found)))
         shards, refolded = restore_shards(
-            self.engine, self.partitions, claim, self._reader, self._store, knobs.step_records, knobs.stall_s
+            engine, self.partitions, claim, self._reader, self._store, knobs.step_records, knobs.stall_s
         )
-        registry = self.engine.registry
-        self._desks = {number: Desk(shard, registry, self._headings) for number, shard in shards.items()}
-        self._checked_at = time.monotonic()
+        self._desks = {number: Desk(shard, engine.registry, self._headings) for number, shard in shards.items()}
+        self._watch = Watch(self._identity, knobs.stall_s)
         return refolded
-
-    def _check_topic(self, found: str, partitions: int) -> None:
-        topic = self.engine.stage.topic
-        if partitions != topic.partitions:
-            raise WrongTopic(f"{topic.name}: has {partitions} partitions, expected {topic.partitions}")
-        if found == self._topic_id:
-            return
-        if self._topic_id or topic.id not in ("", found):
-            raise WrongTopic(f"{topic.name}: was re-created: its id is {found}, expected {self._topic_id or topic.id}")
-        self._topic_id = found
-        stage = self.engine.stage
-        self.engine = replace(self.engine, stage=replace(stage, topic=replace(topic, id=found)))
-
-
-def _worker() -> str:
-    return f"{_HOST}:{os.getpid()}"
 
 
 # --- the lanes of this process ---

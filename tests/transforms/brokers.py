@@ -1,5 +1,6 @@
 """A broker in memory, with the reader, the writer and the topic information that a lane opens, and their faults."""
 
+import threading
 from collections.abc import Mapping, Sequence
 
 from schemas.rails import Record
@@ -24,10 +25,15 @@ class Broker:
         self.now = 1_760_000_000_000
         self.fail_writes_after: int | None = None  # so many more are written
         self.lose_acknowledgements = False
+        self.lock = threading.Lock()
 
     def append(
         self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: object = None
     ) -> None:
+        with self.lock:
+            self._append(topic, partition, key, value, headers)
+
+    def _append(self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: object) -> None:
         log = self.logs[topic][partition]
         self.now += 1000
         origin, others, trace = read_headers(headers, topic.endswith(".in"))  # type: ignore[arg-type]

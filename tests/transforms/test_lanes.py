@@ -2,6 +2,8 @@
 
 import contextlib
 import logging
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +22,7 @@ from transforms.fold_bounded import Engine
 from transforms.kafka_headers import Headings
 from transforms.lane_types import Claim, LaneKnobs, LaneStalled, Summary, SummaryCoder
 from transforms.lanes import Lane
-from transforms.log_reader import WrongTopic
+from transforms.log_reader import ReadFailed, WrongTopic
 from transforms.log_writer import WriteFailed
 from transforms.snapshots import SnapshotStore, encode_shard
 
@@ -283,7 +285,7 @@ class TestAnyFaults:
         """Two chained stages; lanes die, double, lose acknowledgements and claims, snapshots vanish; then they come to rest."""
         rng = Random(seed)
         engines = {"debit": hops.debit_engine(), "credit": hops.credit_engine()}
-        knobs = replace(NOW, snapshot_records=10)
+        knobs = replace(NOW, snapshot_records=10, lease_ms=20 * (seed % 2))
         held = {name: [make_lane(broker, store, engine, knobs=knobs)] for name, engine in engines.items()}
         claims: dict[str, list[Claim]] = {name: [START] for name in engines}
         pay(broker, 30, seed)
@@ -307,9 +309,10 @@ class TestAnyFaults:
                     file.unlink()
             with contextlib.suppress(WriteFailed):
                 claims[name].append(rng.choice(held[name]).turn(claims[name][-1])[0])
+        end_of_leases()
         broker.fail_writes_after, broker.lose_acknowledgements = None, False
-        run(held["debit"][0], claims["debit"][-1])
-        run(held["credit"][0], claims["credit"][-1])
+        for name in ("debit", "credit"):
+            run(make_lane(broker, store, engines[name]), claims[name][-1])
         check_debit(broker)
         check(broker, hops.credit_engine(), [PAID.name, LETTERS.name])
 
@@ -353,6 +356,57 @@ class TestAnyFaults:
             log[n] = record._replace(offset=n), trace
         with pytest.raises((MissingRecord, ForkedWriter)):
             run(make_lane(broker, store, hops.credit_engine()))
+
+
+def end_of_leases() -> None:
+    while any(thread.name.startswith("lane-") for thread in threading.enumerate()):
+        time.sleep(0.002)
+
+
+class TestBetweenTurns:
+    LEASED = LaneKnobs(stay_ms=0, step_records=9, lease_ms=2000)
+
+    def wait(self, done: Any) -> None:
+        end = time.monotonic() + 10
+        while not done():
+            assert time.monotonic() < end
+            time.sleep(0.005)
+
+    def test_it_folds_on(self, broker: Broker, store: SnapshotStore) -> None:
+        """What comes between two turns is written before the second one begins, and claimed by it."""
+        lane = make_lane(broker, store, knobs=self.LEASED)
+        claim, _ = lane.turn(START)
+        pay(broker, 100)
+        self.wait(lambda: lane._tally.records == 100)
+        check_debit(broker)
+        began = time.monotonic()
+        reached, summary = lane.turn(claim)
+        assert time.monotonic() - began < 1.5, "a turn does not wait for the end of the lease"
+        assert (summary.records, summary.refolded) == (100, 0) and sum(p.offset for p in reached.places) == 100
+        check_debit(broker)
+
+    def test_not_for_longer_than_the_lease(self, broker: Broker, store: SnapshotStore) -> None:
+        lane = make_lane(broker, store, knobs=replace(self.LEASED, lease_ms=1))
+        lane.turn(START)
+        end_of_leases()
+        pay(broker, 10)
+        assert not any(broker.records(LEGS.name).values())
+
+    def test_an_error_is_the_next_turns(self, broker: Broker, store: SnapshotStore) -> None:
+        lane = make_lane(broker, store, knobs=self.LEASED)
+        claim, _ = lane.turn(START)
+        broker.fail_writes_after = 5
+        pay(broker, 100)
+        self.wait(lambda: lane._desks is None)
+        with pytest.raises(WriteFailed, match="no broker"):
+            lane.turn(claim)
+        run(lane, claim)
+        check_debit(broker)
+
+    def test_a_lane_that_was_dropped_does_not(self, broker: Broker, store: SnapshotStore) -> None:
+        lane = make_lane(broker, store)
+        lane._fold_on()
+        assert lane._desks is None and lane._error is None
 
 
 class TestSnapshots:
@@ -497,6 +551,22 @@ class TestRefusals:
         with pytest.raises(LaneStalled, match=r"debit/id-of-hop\.in/2/0: nothing read"):
             lane.turn(claim)
 
+    def test_a_broker_that_does_not_answer_costs_nothing(
+        self, broker: Broker, store: SnapshotStore, monkeypatch: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail(*_: Any) -> None:
+            raise ReadFailed("no answer")
+
+        pay(broker, 40)
+        lane = make_lane(broker, store, knobs=LaneKnobs(stay_ms=0, stall_s=1e-9))
+        claim, _ = lane.turn(START)
+        monkeypatch.setattr(FakeReader, "bounds", fail)
+        with caplog.at_level(logging.WARNING):
+            claim, summary = lane.turn(claim)
+        assert summary.refolded == 0 and "no answer" in caplog.text
+        monkeypatch.undo()
+        assert lane.turn(claim)[1].refolded == 0
+
     def test_a_lane_that_has_nothing_to_read_does_not(self, broker: Broker, store: SnapshotStore) -> None:
         lane = make_lane(broker, store, knobs=LaneKnobs(stay_ms=0, stall_s=1e-9))
         claim, _ = lane.turn(START)
@@ -520,6 +590,7 @@ class TestRefusals:
             ({"step_records": 0}, "step_records and snapshot_records must be >= 1, got 0"),
             ({"snapshot_records": 0}, "got 2000, 0"),
             ({"stall_s": 0}, "snapshot_s, stall_s and commit_s must be > 0"),
+            ({"lease_ms": -1}, "lease_ms must be from 0 to 60000, got -1"),
             ({"flush": "never"}, "flush must be step or turn, got 'never'"),
         ],
     )
