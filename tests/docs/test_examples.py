@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import ROOT
 
 REFERENCE = ROOT / "docs" / "transforms.md"
-PAGES = ["README.md", "docs/transforms.md"]
+PAGES = ["README.md", "docs/transforms.md", "docs/reading-from-outside.md"]
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _HEADING = re.compile(r"^(#+) (.*)$", re.MULTILINE)
 
