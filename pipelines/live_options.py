@@ -129,9 +129,12 @@ def with_defaults(argv: Sequence[str], ports: Ports | None = None) -> list[str]:
     return [*argv, *added]
 
 
-def parse_live(argv: Sequence[str], cls: type[_Options]) -> tuple[_Options, dict[str, str]]:
-    """The options of a live job, and all its flags as they are given or added; UsageError as `parse_options`."""
-    full = list(argv) if {"--help", "-h"} & set(argv) else with_defaults(argv)
+def parse_live(argv: Sequence[str], cls: type[_Options], endless: bool = True) -> tuple[_Options, dict[str, str]]:
+    """The options of a live job, and all its flags as they are given or added; UsageError as `parse_options`.
+
+    A job with an end runs where its flags say, by default in this process.
+    """
+    full = list(argv) if not endless or {"--help", "-h"} & set(argv) else with_defaults(argv)
     options = parse_options(full, cls)
     if isinstance(options, LiveOptions):
         check_range(options, lanes=(1, MAX_LANES))

@@ -40,14 +40,14 @@ LEAST_INTERVAL_MS = 100
 _LIMIT = "data_buffer_time_limit_ms"
 
 
-def check_flags(flags: Mapping[str, str], snapshots: str) -> list[str]:
-    """What is wrong with the flags of a live job, a line each."""
+def check_flags(flags: Mapping[str, str], snapshots: str | None) -> list[str]:
+    """What is wrong with the flags of a live job, a line each. `snapshots` is None for a job that has none."""
     found = [f"--{name} is not taken: {why}" for name, why in REFUSED.items() if name in flags]
     if "." in flags.get("runner", ""):
         found.append(f"--runner={flags['runner']} is not taken: it loads a class by its name")
     if any(_LIMIT in flags.get(name, "") for name in ("experiment", "experiments")):
         found.append(f"--experiments={_LIMIT} is not taken: it leaves a thread in Flink for each bundle")
-    if not snapshots:
+    if snapshots == "":
         found.append(
             "--snapshots is missing: a folder for the snapshots of the shards, on a file system that all workers see"
         )

@@ -4,13 +4,15 @@ Exit status 1 when one differs: partition counts and timestamp types never chang
 """
 
 import argparse
+import time
 from dataclasses import replace
 
 from payments.topics import SETTINGS, WEEK_MS
 from pipelines.common import UsageError, check_range, main, parse_options
 from pipelines.live_options import BrokerOptions, broker_settings
+from transforms.kafka_client import KafkaFailure
 from transforms.kafka_settings import KafkaSettings
-from transforms.kafka_topics import KafkaTopics
+from transforms.kafka_topics import TIMEOUT, KafkaTopics
 from transforms.topic_settings import Difference, TopicSettings
 
 METRICS = TopicSettings("rails.metrics", 1, WEEK_MS)
@@ -53,9 +55,24 @@ def make_topics(
     topics = KafkaTopics(settings)
     try:
         made = [] if check else topics.create(wanted)
+        for name in made:
+            _await_offsets(topics, name)
         return made, topics.differences(wanted)
     finally:
         topics.close()
+
+
+def _await_offsets(topics: KafkaTopics, name: str) -> None:
+    """A broker that leads a new partition may for a moment not know it yet, and refuse whoever asks."""
+    end = time.monotonic() + TIMEOUT
+    while True:
+        try:
+            topics.watermarks(name)
+            return
+        except KafkaFailure:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
 
 
 def run(argv: list[str]) -> int:
