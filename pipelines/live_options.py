@@ -7,6 +7,7 @@ given have the values of `flink_defaults`. A job for any other cluster says all 
 import argparse
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from pipelines.common import JobOptions, UsageError, check_range, parse_options, runs_in_process
@@ -26,7 +27,7 @@ BARE = ("finish_bundle_before_checkpointing", "streaming")
 """Flags without a value that every live job needs; why: docs/operations.md."""
 
 POINTS: dict[str, FoldLogKnobs] = {
-    "latency": FoldLogKnobs(lane=LaneKnobs(step_records=500), read=ReadKnobs(fetch_wait_ms=20)),
+    "latency": FoldLogKnobs(lane=LaneKnobs(step_records=500, lease_ms=1_000), read=ReadKnobs(fetch_wait_ms=20)),
     "throughput": FoldLogKnobs(write=WriteKnobs(linger_ms=5), headings=Headings(trace=False)),
 }
 """The operating points (docs/operations.md)."""
@@ -70,8 +71,7 @@ class LiveOptions(BrokerOptions):
 def knobs_of(options: LiveOptions) -> FoldLogKnobs:
     """The knobs of the stages."""
     point = POINTS[options.point]
-    lane = LaneKnobs(stay_ms=point.lane.stay_ms, step_records=point.lane.step_records, snapshot_s=options.snapshot_s)
-    return FoldLogKnobs(lane, point.read, point.write, point.headings)
+    return replace(point, lane=replace(point.lane, snapshot_s=options.snapshot_s))
 
 
 def broker_settings(options: BrokerOptions, environment: Mapping[str, str] | None = None) -> KafkaSettings:
