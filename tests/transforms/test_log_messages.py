@@ -82,6 +82,23 @@ def test_origins():
     check([message(i, headers=each) for i, each in enumerate(headers)])
 
 
+@pytest.mark.parametrize("largest", [63, 1 << 13, 1 << 20, 1 << 27, 1 << 33, (1 << 34) - 1, 1 << 34, 1 << 50])
+def test_many_origins_of_all_lengths(largest: int):
+    places = sorted(
+        {(min(largest, (1 << n) + m), m % 64) for n in range(largest.bit_length()) for m in (-1, 0, 5, 63) if n}
+    )
+    headers = [[origin(*place, prev)] for place, prev in zip(places[1:], places, strict=False)] + [[origin(*places[0])]]
+    check([message(i, headers=each) for i, each in enumerate(headers * 3)])
+
+
+def test_many_origins_among_others():
+    mixed = [[origin(5, n)] if n % 3 else None for n in range(60)]
+    mixed[30] = [("note", b"x")]
+    check([message(i, headers=each) for i, each in enumerate(mixed)])
+    check([message(i, headers=[origin(5, n), ("traceparent", b"x")]) for i, n in enumerate(range(60))])
+    check([message(i, headers=[origin(5, n, (5, n - 1) if n else None)]) for i, n in enumerate(range(100))])
+
+
 def test_origins_beside_other_headers():
     trace = ("traceparent", b"00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-01")
     check(
@@ -105,6 +122,7 @@ def test_on_a_topic_of_clients_origins_prove_nothing():
     )
 
 
+@pytest.mark.parametrize("many", [0, 20])
 @pytest.mark.parametrize(
     "headers",
     [
@@ -118,9 +136,10 @@ def test_on_a_topic_of_clients_origins_prove_nothing():
         [(ORIGIN, origin(1, 1)[1][:-16] + (-1).to_bytes(4, "big", signed=True) + origin(1, 1)[1][-12:])],
     ],
 )
-def test_origins_that_no_stage_writes(headers: Any):
+def test_origins_that_no_stage_writes(headers: Any, many: int):
+    good = [message(n, headers=[origin(n, 0)]) for n in range(many)]
     with pytest.raises(BadHeaders):
-        encode_run([message(0), message(1, headers=headers)])
+        encode_run([*good, message(many), message(many + 1, headers=headers)])
 
 
 def test_times_must_be_the_logs():
