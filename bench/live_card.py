@@ -106,10 +106,10 @@ class Note(beam.DoFn):
         return []
 
 
-def knobs(linger_ms: float, trace: bool, cloud_events: bool, step: int) -> FoldLogKnobs:
+def knobs(linger_ms: float, trace: bool, cloud_events: bool, step: int, lease_ms: int) -> FoldLogKnobs:
     """The throughput operating point."""
     return FoldLogKnobs(
-        lane=LaneKnobs(step_records=step),
+        lane=LaneKnobs(step_records=step, lease_ms=lease_ms),
         read=ReadKnobs(buffered=100_000, buffered_kb=65_536),
         write=WriteKnobs(linger_ms=linger_ms),
         headings=Headings(trace, cloud_events),
@@ -130,7 +130,7 @@ def launch(argv: Sequence[str]) -> None:
         Local(own.bootstrap),
         SnapshotStore(own.snapshots),
         own.lanes,
-        knobs(own.linger_ms, own.trace, own.cloud_events, own.step),
+        knobs(own.linger_ms, own.trace, own.cloud_events, own.step, own.lease_ms),
     )
     _ = folded | "Note" >> beam.ParDo(Note(own.notes)).with_output_types(bytes)
     pipeline.run().wait_until_finish()
@@ -139,6 +139,7 @@ def launch(argv: Sequence[str]) -> None:
 def _add_knobs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lanes", type=int, default=2)
     parser.add_argument("--linger_ms", type=float, default=5)
+    parser.add_argument("--lease_ms", type=int, default=1000)
     parser.add_argument("--step", type=int, default=2000)
     parser.add_argument("--trace", action="store_true")
     parser.add_argument("--cloud_events", action="store_true")
@@ -150,7 +151,12 @@ def measure(own: argparse.Namespace, stack: Any, folder: Path) -> dict[str, Any]
     command = [
         *(sys.executable, "-m", "bench.live_card", "launch", f"--bootstrap={stack.bootstrap}", f"--lanes={own.lanes}"),
         *(f"--snapshots={folder / 'snapshots'}", f"--notes={folder / 'notes'}", f"--linger_ms={own.linger_ms}"),
-        *(f"--step={own.step}", *(["--trace"] if own.trace else []), *(["--cloud_events"] if own.cloud_events else [])),
+        *(
+            f"--lease_ms={own.lease_ms}",
+            f"--step={own.step}",
+            *(["--trace"] if own.trace else []),
+            *(["--cloud_events"] if own.cloud_events else []),
+        ),
         *("--runner=PortableRunner", f"--job_endpoint={stack.job_endpoint}", "--job_name=live-card"),
         *("--environment_type=EXTERNAL", f"--environment_config={stack.worker_endpoint()}"),
         *(f"--parallelism={own.lanes}", f"--sdk_worker_parallelism={own.lanes}", "--checkpointing_interval=2000"),

@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -122,6 +125,28 @@ def test_a_delivery_error_stops_the_lane(topics: Hops, make_lane: Any) -> None:
     with pytest.raises(WriteFailed, match=r"[Uu]nknown (topic|partition)"):
         for _ in range(100):
             lane.turn(START)
+
+
+@pytest.mark.parametrize("lease_ms", [0, 500])
+def test_a_broker_that_is_killed_and_comes_back(broker: Broker, topics: Hops, make_lane: Any, lease_ms: int) -> None:
+    """The lane waits for it, with what it holds."""
+    topics.pay(3000)
+    lane = make_lane(hops.debit_engine(), LaneKnobs(stay_ms=100, step_records=100, lease_ms=lease_ms))
+    claim, _ = lane.turn(START)
+    broker.service.process.kill(signal.SIGKILL)
+    back = threading.Timer(1, broker.service.start)
+    back.start()
+    refolded, end = 0, time.monotonic() + 60
+    while sum(place.offset for place in claim.places) < 3000:
+        assert time.monotonic() < end
+        claim, summary = lane.turn(claim)
+        refolded += summary.refolded
+    back.join()
+    broker.service.wait()
+    assert refolded == 0
+    lane.drop()
+    run(make_lane(hops.credit_engine()))
+    assert topics.differences() == []
 
 
 def test_retention_overtakes(topics: Hops, make_lane: Any) -> None:

@@ -75,8 +75,11 @@ def test_a_killed_worker_changes_nothing(stack: Stack, topics: Hops, tmp_path: P
 def test_launched_again_and_twice_at_once(stack: Stack, topics: Hops, tmp_path: Path) -> None:
     """A second launch knows no checkpoint of the first; both write, and each output takes effect once."""
     topics.pay(2000)
-    with running_job(stack, tmp_path, "hops-one") as first:
+    with running_job(stack, tmp_path, "hops-one", "--sdk_worker_parallelism=2") as first:
         assert topics.wait(PATIENCE) == []
+        for stage in ("debit", "credit"):
+            lanes = {one["lane"]: one["worker"] for one in first() if one["stage"] == stage}
+            assert len(lanes) == len(set(lanes.values())) == 2, "each lane has a subtask, so a worker, of its own"
         with running_job(stack, tmp_path, "hops-two", "--lanes=1") as second:
             assert wait_until(lambda: {"debit", "credit"} == {one["stage"] for one in second()}, PATIENCE)
             topics.pay(3000)

@@ -285,7 +285,7 @@ class TestAnyFaults:
         """Two chained stages; lanes die, double, lose acknowledgements and claims, snapshots vanish; then they come to rest."""
         rng = Random(seed)
         engines = {"debit": hops.debit_engine(), "credit": hops.credit_engine()}
-        knobs = replace(NOW, snapshot_records=10, lease_ms=20 * (seed % 2))
+        knobs = replace(NOW, snapshot_records=10, lease_ms=5 * (seed % 2))
         held = {name: [make_lane(broker, store, engine, knobs=knobs)] for name, engine in engines.items()}
         claims: dict[str, list[Claim]] = {name: [START] for name in engines}
         pay(broker, 30, seed)
