@@ -220,6 +220,8 @@ class LogConsumer:
             self._check_bounds(partition, expected, *self._watermarks(partition))
         if error.code() in _GONE:
             raise LogGap(f"{where}: there is no such topic or partition any more")
+        if error.retriable() and not error.fatal():  # librdkafka goes on by itself
+            return
         raise failure(where, KafkaException(error))
 
     def _check_topic(self, topic_id: str) -> None:
