@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.common import UsageError
 from stack import artifacts
 from stack.cli import folder
-from stack.cluster import Stack, running
+from stack.cluster import KINDS, Stack, running
 from stack.services import wait_until
 
 ENDED = ("CANCELED", "FAILED", "FINISHED")
@@ -25,9 +25,8 @@ def local_stack(engine: str, lanes: int) -> Stack:
     if found is None:
         return Stack(folder(), workers=1 if len(only) > 1 else 0, only=only, slots=max(4, lanes))
     shape = found.shape
-    return Stack(
-        folder(), found.ports, shape.taskmanagers, shape.slots, max(1, shape.workers), {*shape.only, *only}, shape.stock
-    )
+    both = [kind for kind in KINDS if kind in {*shape.only, *only}]
+    return Stack(folder(), found.ports, shape.taskmanagers, shape.slots, max(1, shape.workers), both, shape.stock)
 
 
 class LiveJob:

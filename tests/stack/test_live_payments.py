@@ -1,0 +1,122 @@
+"""Payments live on a real broker and a real cluster: whatever is stopped, moved or lost, the topics hold every invariant."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from payments.administration import account_lines, version_lines
+from pipelines import live, payments_live, payments_replay, payments_verify
+from pipelines.registry import REGISTRY
+from schemas.payments import AccountOpened
+from stack.cluster import Stack
+from stack.ports import BASE_VARIABLE, OFFSETS
+from stack.services import wait_until
+from tests.pipelines.runs import events
+from tests.stack import next_release
+from tests.stack.live_system import System
+from transforms.fold import DEAD_LETTERS
+from transforms.kafka_topics import KafkaTopics
+
+
+@pytest.fixture
+def system(stack: Stack, tmp_path: Path) -> System:
+    return System(stack, tmp_path)
+
+
+def test_stopped_and_resumed_with_other_numbers_of_lanes(system: System) -> None:
+    """Each launch is a new job: it knows no checkpoint, only snapshots and the log. What runs on when the job ends is there later."""
+    for number, lanes in enumerate((1, 2, 4, 1)):
+        with system.job(lanes) as job:
+            system.pay()
+            if number == 3:
+                system.settle(job)
+    found = system.verify()
+    assert found.violations == []
+    assert found.records > 4 * 120 * 5 and found.regenerated > 4 * 120 * 5
+
+
+def test_a_cold_start_with_every_snapshot_deleted(system: System) -> None:
+    """From offset 0 everything is folded and written again; readers drop it."""
+    with system.job() as job:
+        system.pay()
+        system.settle(job)
+    shutil.rmtree(system.folder / "snapshots")
+    with system.job() as job:
+        system.pay()
+        system.settle(job)
+    found = system.verify()
+    assert found.violations == []
+    assert found.repeats["payments.journal"] > 50 and found.repeats["payments.confirmed"] > 50
+    assert payments_replay.run([f"--input={system.kept / 'topics'}"]) == 0
+
+
+def test_new_rules_from_a_record_on(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old release stops before the record, the next one goes on; a replay across the record is exact."""
+
+    def opened(number: int) -> None:
+        event = AccountOpened(f"o{number}", f"late-{number}", 0, "EUR", 5_000, None, False, 0)
+        system.write(account_lines(event, REGISTRY.encode))
+
+    with system.job() as job:
+        opened(1)
+        system.pay()
+        system.settle(job)
+        before = system.ends("payments.journal")
+        system.write(version_lines("v2", "payments.accounts", 2, REGISTRY.encode))
+        opened(2)
+        system.pay()
+        assert wait_until(lambda: _restarts(system, job) > 0, 60), "the old release does not know the new rules"
+        assert system.ends("payments.journal") == before
+    with system.job(module="tests.stack.next_release") as job:
+        system.settle(job)
+    monkeypatch.setattr(payments_verify, "accounts_engine", next_release.engine)
+    found = system.verify()
+    assert found.violations == []
+    letters = [letter for _, letter in events(system.kept, DEAD_LETTERS.name) if letter.code == "OVERDRAFT_TOO_HIGH"]
+    assert {b"late-1", b"late-2"} & {letter.key for letter in letters} == {b"late-2"}
+
+
+def _restarts(system: System, job: object) -> int:
+    found = job.found()  # type: ignore[attr-defined]
+    metrics = system.stack.rest.get(f"/jobs/{found['jid']}/metrics?get=numRestarts") if found else None
+    return int(metrics[0]["value"]) if metrics else 0
+
+
+def test_the_command_live(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    System(stack, tmp_path)
+    monkeypatch.setenv("BEAM_ON_RAILS_STACK", str(stack.folder))
+    monkeypatch.setenv(BASE_VARIABLE, str(stack.ports.kafka - OFFSETS["kafka"]))
+    shutil.rmtree(stack.folder / "live" / "snapshots", ignore_errors=True)
+    assert live.run(["--rate=100", "--accounts=60", "--seconds=4"]) == 0
+    told = capfd.readouterr().out
+    assert "verify: every invariant holds" in told and "total 0.00" in told
+
+
+def test_a_launch_without_topics_is_refused(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    system = System(stack, tmp_path)
+    monkeypatch.setattr(payments_live, "run_job", lambda *_: pytest.fail("it was launched"))
+    flags = [f"--bootstrap={stack.bootstrap}", f"--snapshots={tmp_path / 'snapshots'}"]
+    place = [
+        f"--job_endpoint={stack.job_endpoint}",
+        "--runner=PortableRunner",
+        "--environment_type=LOOPBACK",
+        "--streaming",
+    ]
+    unsafe = payments_live.run([*flags, *place])
+    lines = capfd.readouterr().err.splitlines()
+    assert unsafe == 2 and [line.split(" is missing")[0] for line in lines] == [
+        "refused: --checkpointing_interval",
+        "refused: --finish_bundle_before_checkpointing",
+    ]
+    kafka = KafkaTopics(system.settings)
+    kafka.delete(["payments.overdue"])
+    assert wait_until(lambda: not kafka.find(["payments.overdue"]), 30)
+    kafka.close()
+    safe = ["--checkpointing_interval=2000", "--finish_bundle_before_checkpointing"]
+    assert payments_live.run([*flags, *place, *safe]) == 2
+    assert capfd.readouterr().err == "refused: payments.overdue: missing (./run_local.sh topics makes it)\n"
