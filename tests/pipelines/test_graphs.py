@@ -6,18 +6,24 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 
+from payments import topics
 from payments.generator import Settings
 from pipelines import (
     generate_payments,
     import_payments,
+    live_topics,
     payment_views,
+    payment_views_live,
     payments,
+    payments_live,
     payments_replay,
     payments_verify,
 )
 from tests.pipelines.runs import GOLDEN, run_payments
 from tests.proto import assert_no_pickled_coders
 from transforms.csv_files import ReadCsv
+from transforms.kafka_settings import kafka_settings
+from transforms.postgres_views import PostgresSettings
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +38,9 @@ def builders(run: Path, tmp_path: Path, bank_csv: Path) -> dict[str, Callable[[b
     raw = [str(GOLDEN / "payments.jsonl")]
     options = payments.PaymentsOptions(["--input=x", "--output=y"])
     replay = payments_replay.ReplayOptions([f"--input={run}/topics"])
+    live, kafka = payments_live.PaymentsLiveOptions(["--snapshots=s"]), kafka_settings("127.0.0.1:1", environment={})
+    database = PostgresSettings("postgresql://rails@127.0.0.1:1/rails")
+    ends = {topic.name: [0] * topic.partitions for topic in topics.ALL}
     mapping = import_payments.load_mapping("bank-transactions")
     read = ReadCsv([str(bank_csv)], import_payments.csv_format(mapping))
     return {
@@ -43,6 +52,9 @@ def builders(run: Path, tmp_path: Path, bank_csv: Path) -> dict[str, Callable[[b
         ),
         "payment_views": lambda p: payment_views.build_pipeline(p, run / "topics", tmp_path / "v.duckdb"),
         "payments": lambda p: payments.build_pipeline(p, options, raw, tmp_path),
+        "payments_live": lambda p: payments_live.build_pipeline(p, live, kafka),
+        "payment_views_live": lambda p: payment_views_live.build_pipeline(p, kafka, database),
+        "live_topics": lambda p: live_topics.build_recording(p, kafka, ends, tmp_path),
         "payments_replay": lambda p: payments_replay.build_pipeline(p, replay, tmp_path),
         "payments_verify": lambda p: payments_verify.build_pipeline(p, run, tmp_path / "violations.txt"),
     }
