@@ -159,7 +159,7 @@ def measure(own: argparse.Namespace, stack: Any, folder: Path) -> dict[str, Any]
         ),
         *("--runner=PortableRunner", f"--job_endpoint={stack.job_endpoint}", "--job_name=live-card"),
         *("--environment_type=EXTERNAL", f"--environment_config={stack.worker_endpoint()}"),
-        *(f"--parallelism={own.lanes}", f"--sdk_worker_parallelism={own.lanes}", "--checkpointing_interval=2000"),
+        *(f"--parallelism={own.lanes}", "--checkpointing_interval=2000"),
         *("--finish_bundle_before_checkpointing", "--max_bundle_time_mills=20"),
     ]
     with (folder / "job.log").open("w") as log:
@@ -203,7 +203,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     own = parser.parse_args(argv)
     for number in range(own.runs):
         folder = Path(own.folder or tempfile.mkdtemp(prefix="live-card-")) / str(number)
-        with Stack(folder, own.port, 1, own.lanes, 1, ("kafka", "flink", "jobserver")) as stack:
+        # A TaskManager with one slot, so a worker, for each lane.
+        with Stack(folder, own.port, own.lanes, 1, 1, ("kafka", "flink", "jobserver")) as stack:
             print(json.dumps(measure(own, stack, folder)), flush=True)
 
 
