@@ -73,7 +73,8 @@ def read(servers: str, topic: str) -> tuple[int, float]:
     source = ReadLog(
         kafka_settings(servers, environment={}), topic, PARTITIONS, end=Latest(), groups=1, pace=ReadPace()
     )
-    fn, group = source._read, b"0,1,2,3"
+    fn = source._read
+    (group,) = fn.groups
     where, watermark = fn.initial_restriction(group), ManualWatermarkEstimator(MIN_TIMESTAMP)
     total, first = where.left, None
     while not where.done:

@@ -18,6 +18,7 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Duration, Timestamp
 
 from transforms.chunks import CHUNK_RECORDS, Chunk
+from transforms.flink_keys import spread_keys
 from transforms.kafka_settings import KafkaSettings
 from transforms.kafka_topics import KafkaTopics
 from transforms.log_consumer import ConsumerPool, LogConsumer, LogGap, LogName
@@ -152,14 +153,14 @@ class ReadLog(beam.PTransform):
                 raise ValueError(f"ReadLog: {place!r} must have an offset for each partition, 0 to {partitions - 1}")
         log = LogName(topic, partitions, compacted, append_time, from_clients)
         kind = _ReadLive if end is None else _ReadBounded
-        self._read = kind(settings, log, start, end, idle_ms, pace)
-        self._groups = split_partitions(partitions, groups)
+        split = split_partitions(partitions, groups)
+        keys = spread_keys(topic, len(split))  # Flink places elements by their bytes
+        self._read = kind(settings, log, dict(zip(keys, split, strict=True)), start, end, idle_ms, pace)
 
     def expand(self, root: Any) -> Any:
-        groups = [",".join(map(str, group)).encode() for group in self._groups]
         return (
             root
-            | "Partitions" >> beam.Create(groups, reshuffle=False).with_output_types(bytes)
+            | "Groups" >> beam.Create(list(self._read.groups), reshuffle=False).with_output_types(bytes)
             | "Read" >> beam.ParDo(self._read).with_output_types(Chunk)
         )
 
@@ -190,13 +191,14 @@ class _Read(DoFn, RestrictionProvider):
         self,
         settings: KafkaSettings,
         log: LogName,
+        groups: dict[bytes, tuple[int, ...]],
         start: Start,
         end: End | None,
         idle_ms: int | None,
         pace: ReadPace,
     ) -> None:
         self.settings, self.log, self.start, self.end = settings, log, start, end
-        self.idle_ms, self.pace = idle_ms, pace
+        self.groups, self.idle_ms, self.pace = groups, idle_ms, pace
         self.group = start.group if isinstance(start, Committed) else ""
 
     # --- where to read: decided once, on a worker ---
@@ -211,7 +213,7 @@ class _Read(DoFn, RestrictionProvider):
             stops = [OPEN] * info.partitions if self.end is None else self._offsets(topics, self.end)
         finally:
             topics.close()
-        ranges = (Range(n, starts[n], stops[n]) for n in map(int, element.split(b",")))
+        ranges = (Range(n, starts[n], stops[n]) for n in self.groups[element])
         return LogRanges(info.id, tuple(ranges))
 
     def _offsets(self, topics: KafkaTopics, place: Start | End) -> list[int]:

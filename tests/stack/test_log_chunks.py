@@ -79,6 +79,7 @@ class Live:
 
     def __init__(self, read: ReadLog, group: bytes = b"0,1") -> None:
         self.fn, self.group = read._read, group
+        self.fn.groups = {group: tuple(map(int, group.split(b",")))}
         self.where: LogRanges = self.fn.initial_restriction(group)
         self.watermark = ManualWatermarkEstimator(MIN_TIMESTAMP)
         self.finalizers: list[Callable[[], None]] = []

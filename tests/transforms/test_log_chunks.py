@@ -1,5 +1,6 @@
 """The source without a broker: its arguments, its graph, its pool of consumers. With one: tests/stack/test_log_chunks.py."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 
 from tests.proto import assert_no_pickled_coders
 from transforms import log_consumer
+from transforms.flink_keys import key_groups, subtask
 from transforms.kafka_settings import kafka_settings
 from transforms.log_chunks import (
     AtOffsets,
@@ -73,6 +75,15 @@ def test_offsets_in_any_form_are_the_same():
 def test_partitions_are_split_evenly():
     assert split_partitions(5, 2) == [(0, 2, 4), (1, 3)]
     assert split_partitions(2, 9) == [(0,), (1,)]
+
+
+def test_groups_land_evenly_on_flinks_workers():
+    groups = ReadLog(SETTINGS, "t", 16, groups=4)._read.groups
+    assert sorted(n for group in groups.values() for n in group) == list(range(16))
+    for workers in (1, 2, 4):
+        for hashed in (0, 1):  # by the newer runners and by the older
+            subtasks = Counter(subtask(key_groups(key)[hashed], workers) for key in groups)
+            assert set(subtasks.values()) == {4 // workers} and len(subtasks) == workers
 
 
 @pytest.mark.parametrize(("end", "bounded"), [(None, False), (Latest(), True)])
