@@ -1,9 +1,10 @@
 """A real broker and a real cluster for tests: one of each for all tests of `tests/stack`.
 
 Tests that use them are marked `xdist_group("stack")` here: with `--dist loadgroup` one worker of pytest-xdist runs them
-all, so nothing is started twice. Ports: 20600 to 20799, or from BEAM_ON_RAILS_TEST_PORTS on.
+all, so nothing is started twice. Ports: the first block of 400 that is free, or from BEAM_ON_RAILS_TEST_PORTS on.
 """
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -14,9 +15,12 @@ import pytest
 
 from stack.cluster import Stack
 from stack.kafka import Broker, running_broker
+from stack.services import is_free
 
-BASE = int(os.environ.get("BEAM_ON_RAILS_TEST_PORTS", "20600"))
-SHARED = ("broker", "secure_broker", "stack")
+BLOCKS = range(20200, 32000, 400)
+"""Where test sessions take their ports, each a block: two at once on a machine do not meet."""
+
+SHARED = ("free_ports", "broker", "secure_broker", "stack")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,21 +40,39 @@ def stack_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def broker(stack_folder: Path) -> Iterator[Broker]:
+def free_ports() -> Iterator[int]:
+    """The first of 400 ports that are this session's alone."""
+    if named := os.environ.get("BEAM_ON_RAILS_TEST_PORTS"):
+        yield int(named)
+        return
+    for base in BLOCKS:
+        with (Path(tempfile.gettempdir()) / f"beam-on-rails-ports-{base}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue
+            if all(is_free(port) for port in range(base, base + BLOCKS.step)):
+                yield base
+                return
+    pytest.fail("no 400 free ports in a row: name some in BEAM_ON_RAILS_TEST_PORTS", False)
+
+
+@pytest.fixture(scope="session")
+def broker(stack_folder: Path, free_ports: int) -> Iterator[Broker]:
     """Kafka alone, plain."""
-    with running_broker(stack_folder / "broker", BASE) as found:
+    with running_broker(stack_folder / "broker", free_ports) as found:
         yield found
 
 
 @pytest.fixture(scope="session")
-def secure_broker(stack_folder: Path) -> Iterator[Broker]:
+def secure_broker(stack_folder: Path, free_ports: int) -> Iterator[Broker]:
     """Kafka with a SASL_SSL listener (SCRAM-SHA-512, PLAIN) for the user rails, password "on rails"."""
-    with running_broker(stack_folder / "secure", BASE + 10, users={"rails": "on rails"}) as found:
+    with running_broker(stack_folder / "secure", free_ports + 10, users={"rails": "on rails"}) as found:
         yield found
 
 
 @pytest.fixture(scope="session")
-def stack(stack_folder: Path) -> Iterator[Stack]:
+def stack(stack_folder: Path, free_ports: int) -> Iterator[Stack]:
     """Everything: Kafka, Flink with one TaskManager of four slots, the job server, PostgreSQL, one worker pool."""
-    with Stack(stack_folder / "stack", BASE + 100, workers=1) as found:
+    with Stack(stack_folder / "stack", free_ports + 100, workers=1) as found:
         yield found

@@ -47,11 +47,8 @@ def test_our_handlers_are_flat(stack: Stack) -> None:
     assert max(sample.state_bytes for sample in taken) < 30_000
 
 
-@pytest.mark.xdist_group("stack")
-def test_beams_own_handlers_grow(stack_folder: Path) -> None:
-    from tests.stack.conftest import BASE
-
-    with Stack(stack_folder / "stock", BASE + 300, workers=1, only=["flink", "jobserver"], stock=True) as stock:
+def test_beams_own_handlers_grow(stack_folder: Path, free_ports: int) -> None:
+    with Stack(stack_folder / "stock", free_ports + 300, workers=1, only=["flink", "jobserver"], stock=True) as stock:
         taken = list(samples(stock, 500.0, 30, 200))
     assert "state_bytes" in grown(taken)
     assert taken[-1].state_bytes > 3 * taken[0].state_bytes
