@@ -6,9 +6,9 @@ from typing import Any
 
 from schemas.rails import Position
 from transforms.errors import BadRecord
+from transforms.fetched import Fetched
 from transforms.fold import Emitted, Run, Shard
 from transforms.kafka_headers import ORIGIN, HeaderWriter, Headings, pack_place
-from transforms.log_reader import Fetched
 from transforms.log_writer import Written
 from transforms.registry import Registry
 

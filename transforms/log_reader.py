@@ -6,15 +6,14 @@ are committed to a consumer group only for others to look at.
 """
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from schemas.rails import Header, Origin, Record
+from transforms.fetched import Fetched
 from transforms.fold import Gap
 from transforms.kafka_headers import BadHeaders, ReadHeaders, read_headers
 
@@ -44,8 +43,6 @@ _PASSING = frozenset(
         KafkaError.OFFSET_NOT_AVAILABLE,
     )
 )
-
-_new = tuple.__new__
 
 
 class ReadFailed(RuntimeError):
@@ -121,66 +118,6 @@ class TopicInfo:
         except TimeoutError as error:
             raise ReadFailed(f"{self._topic}: no answer within {self._timeout_s:g} s") from error
         return topic_id(str(found.topic_id)), len(found.partitions)
-
-
-class Fetched:
-    """Consecutive records of one partition, by column, from offset `first`; `read` has what their headers say, None if none has any."""
-
-    __slots__ = ("_read", "first", "keys", "partition", "times", "values")
-
-    def __init__(
-        self,
-        partition: int,
-        first: int,
-        times: list[int],
-        keys: list[Any],
-        values: list[Any],
-        read: list[ReadHeaders] | None = None,
-    ) -> None:
-        self.partition, self.first, self.times, self.keys, self.values, self._read = (
-            partition,
-            first,
-            times,
-            keys,
-            values,
-            read,
-        )
-
-    def __len__(self) -> int:
-        return len(self.times)
-
-    @property
-    def plain(self) -> bool:
-        """Whether no record has an origin or headers."""
-        return self._read is None
-
-    @property
-    def traces(self) -> dict[int, bytes]:
-        """The trace ids by offset, of those records that have one."""
-        return (
-            {} if self._read is None else {n: trace for n, (_, _, trace) in enumerate(self._read, self.first) if trace}
-        )
-
-    def records(self) -> list[Record]:
-        """All, one by one."""
-        count = len(self.times)
-        origins: Sequence[Origin | None] = (None,) * count
-        headers: Sequence[tuple[Header, ...]] = ((),) * count
-        if self._read is not None:
-            origins, headers, _ = zip(*self._read, strict=True)
-        offsets = range(self.first, self.first + count)
-        columns = zip(offsets, self.times, self.keys, self.values, origins, headers, strict=True)
-        return list(map(partial(_new, Record), columns))
-
-    def before(self, end: int) -> "Fetched | None":
-        """Those before the offset `end`; None if there is none."""
-        count = end - self.first
-        if count >= len(self.times):
-            return self
-        if count <= 0:
-            return None
-        read = None if self._read is None else self._read[:count]
-        return Fetched(self.partition, self.first, self.times[:count], self.keys[:count], self.values[:count], read)
 
 
 def topic_id(text: str) -> str:

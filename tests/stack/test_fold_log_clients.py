@@ -12,9 +12,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from schemas.rails import Header, Origin, Position, Source
 from stack.kafka import Broker
+from transforms.fetched import Fetched
 from transforms.fold import Gap
 from transforms.kafka_headers import BadHeaders, HeaderWriter, Headings
-from transforms.log_reader import Bounds, Fetched, LogReader, ReadKnobs, TopicInfo, WrongTopic, check_within
+from transforms.log_reader import Bounds, LogReader, ReadKnobs, TopicInfo, WrongTopic, check_within
 from transforms.log_writer import LogWriter, OutputTooLarge, WriteFailed, WriteKnobs
 
 QUIET = {"log_level": 0}

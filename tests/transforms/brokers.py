@@ -4,10 +4,11 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from schemas.rails import Record
+from transforms.fetched import Fetched
 from transforms.fold import Gap, Topic
 from transforms.kafka_headers import VERSION, read_headers
 from transforms.lanes import Connections
-from transforms.log_reader import Bounds, Fetched
+from transforms.log_reader import Bounds
 from transforms.log_writer import WriteFailed, Written
 
 

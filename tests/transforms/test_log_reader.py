@@ -8,8 +8,9 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from schemas.rails import Header
 from transforms import log_reader
+from transforms.fetched import Fetched
 from transforms.fold import Gap
-from transforms.log_reader import Bounds, Fetched, LogReader, ReadFailed, TopicInfo, WrongTopic, topic_id
+from transforms.log_reader import Bounds, LogReader, ReadFailed, TopicInfo, WrongTopic, topic_id
 
 
 class FakeConsumer:
