@@ -29,6 +29,7 @@ def recoveries(stack: Stack, count: int) -> Iterator[Recovery]:
         "--environment_type=EXTERNAL",
         f"--environment_config={stack.worker_endpoint()}",
         "--checkpointing_interval=1000",
+        f"--parallelism={stack.shape.taskmanagers}",  # with two, each has a part, and the victim is never idle
     ]
     with LiveJob(stack, f"recovery-{stamp()}", flags) as job:
         if not job.wait_for_elements(2, 120):
