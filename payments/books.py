@@ -29,13 +29,15 @@ class Balance(NamedTuple):
 
 
 class Books:
-    """decided: records of payments.incoming that admission has decided on; ended: payments by how they ended, holds by HOLD.
+    """decided: records of payments.incoming that admission has decided on; ended: payments by how they ended; held: open holds.
 
-    latencies are of the last confirmations: ms from the append on payments.incoming to the append on payments.confirmed.
+    confirmed, rejected and the latencies (ms from the append on payments.incoming to the append on payments.confirmed) are of what was appended
+    since `begin`; all else is of everything.
     """
 
     def __init__(self) -> None:
-        self.admitted = self.refused = self.repeated = self.dead_letters = self.refused_records = self.confirmed = 0
+        self.admitted = self.refused = self.repeated = self.dead_letters = self.refused_records = 0
+        self.confirmed = self.rejected = self._since = 0
         self.ended: Counter[str] = Counter()
         self.held: set[tuple[str, int]] = set()
         self._balances: dict[str, int] = {}
@@ -52,24 +54,32 @@ class Books:
         """Admitted payments that have neither ended nor are open holds."""
         return self.admitted - sum(self.ended.values()) - len(self.held)
 
+    def begin(self, at: int) -> None:
+        """Counts confirmations, rejections and latencies anew, of what is appended from then on (ms)."""
+        self._since, self.confirmed, self.rejected = at, 0, 0
+        self._latencies.clear()
+
     def add(self, at: int, event: Any) -> None:
         """Takes the event of a record that was appended at `at` (ms); others than those of the books are passed by."""
         kind = type(event)
         if kind is PaymentStatus:
-            self._add_status(event)
+            self._add_status(at, event)
         elif kind is LedgerEntry:
             self._add_entry(event)
         elif kind is PaymentConfirmed:
-            self.confirmed += 1
-            self._latencies.append(at - event.admitted_at)
+            if at >= self._since:
+                self.confirmed += 1
+                self._latencies.append(at - event.admitted_at)
         elif kind is DeadLetter:
             self.dead_letters += 1
             self.refused_records += event.stage == Admission.stage
 
-    def _add_status(self, status: PaymentStatus) -> None:
+    def _add_status(self, at: int, status: PaymentStatus) -> None:
         if status.attempt:
             self.repeated += 1
-        elif status.stage == Admission.stage:
+            return
+        self.rejected += status.status == "RJCT" and at >= self._since
+        if status.stage == Admission.stage:
             if status.terminal:
                 self.refused += 1
             else:
@@ -103,7 +113,3 @@ class Books:
         """Of the latest latencies, ms; 0 each where there are none."""
         found = sorted(self._latencies)
         return [found[min(len(found) - 1, int(share * len(found)))] if found else 0 for share in shares]
-
-    def forget_latencies(self) -> None:
-        """Begins anew with the quantiles."""
-        self._latencies.clear()

@@ -30,7 +30,7 @@ from stack.errors import StackError
 from transforms.kafka_settings import KafkaSettings
 from transforms.kafka_topics import KafkaTopics
 
-RUNNERS = ("FlinkRunner", "PrismRunner")
+RUNNERS = ("FlinkRunner", "PrismRunner", "DirectRunner")
 _START_S = 180.0  # for the first turn of every lane
 _DRAIN_S = 120.0
 
@@ -191,6 +191,7 @@ def _run(options: LiveOptions, inputs: list[str], stop: threading.Event) -> int:
         tell(f"live: starting the job {job.name} on {options.engine}")
         wait_for_start(job, watch, stop)
         terminal, began = Terminal(sys.stdout), time.monotonic()
+        watch.begin(int(time.time() * 1000))
         sending = _sending(options, inputs, settings, stop)
         while sending.running and not stop.is_set():
             watch.check()

@@ -82,6 +82,8 @@ def job_flags(stack: Stack | None, options: Any, name: str, place: Path) -> list
     flags.append(f"--job_name={name}")
     if options.engine == "PrismRunner":
         return [*flags, "--runner=PrismRunner", f"--prism_location={artifacts.prism()}", "--streaming"]
+    if options.engine == "DirectRunner":
+        return [*flags, "--runner=DirectRunner", "--streaming"]
     if stack:
         ports = f"{stack.job_endpoint}", stack.worker_endpoint()
         return [

@@ -55,6 +55,11 @@ class Watch:
         with self._lock:
             return {stage for stage, _ in self.turns}
 
+    def begin(self, at_ms: int) -> None:
+        """Shows what is appended from now on; balances are of everything."""
+        with self._lock:
+            self.books.begin(at_ms)
+
     def _follow(self) -> None:
         readers: list[tuple[Topic, LogReader]] = []
         try:
@@ -104,7 +109,7 @@ class Watch:
             books, lag = self.books, sum(turn["lag"] for turn in self.turns.values())
             p50, p95, p99 = books.quantiles()
             line = (
-                f"{seconds:5.0f} s  in {sent:,}  confirmed {books.confirmed:,}  rejected {books.refused + books.ended['RJCT']:,}  "
+                f"{seconds:5.0f} s  in {sent:,}  confirmed {books.confirmed:,}  rejected {books.rejected:,}  "
                 f"in flight {books.in_flight:,}  holds {len(books.held):,}  p50/p95/p99 {p50}/{p95}/{p99} ms  lag {lag:,}"
             )
             return [line, *(balance_line(balance) for balance in books.trial_balance())]

@@ -15,7 +15,7 @@ from payments.topics import SETTINGS
 from pipelines.common import UsageError, main
 from pipelines.engine import run_job
 from pipelines.live_options import BrokerOptions, broker_settings, parse_live
-from pipelines.preflight import check_flags, check_places, check_runner, check_topics, refused
+from pipelines.preflight import check_flags, check_places, check_topics, refused
 from pipelines.registry import REGISTRY
 from stack.ports import Ports
 from stack.postgres import USER
@@ -99,7 +99,7 @@ def run(argv: list[str]) -> int:
     once = "--once" in argv
     options, flags = parse_live(argv, LiveViewsOptions, endless=not once)
     settings, database = broker_settings(options), database_of(options)
-    if not once and refused([*check_flags(flags, snapshots=None), *check_runner(options), *check_places(flags)]):
+    if not once and refused([*check_flags(flags, snapshots=None), *check_places(flags)]):
         return 2
     if refused(check_topics(settings, SETTINGS)):
         return 2

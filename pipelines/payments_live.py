@@ -16,7 +16,7 @@ from pipelines.engine import run_job
 from pipelines.live_options import LiveOptions, broker_settings, parse_live
 from pipelines.live_stages import NAMES, fold_stages
 from pipelines.payments import MAX_MS
-from pipelines.preflight import check_flags, check_places, check_runner, check_snapshots, check_topics, refused
+from pipelines.preflight import check_flags, check_places, check_snapshots, check_topics, refused
 from pipelines.topics import METRICS
 from transforms.kafka_settings import KafkaSettings
 
@@ -44,7 +44,7 @@ def run_stages(argv: Sequence[str], names: Sequence[str]) -> int:
     check_range(options, ttl_ms=(1, MAX_MS), sla_ms=(1, MAX_MS))
     settings = broker_settings(options)
     wanted = [*SETTINGS, *([] if options.no_metrics else [METRICS])]
-    if refused([*check_flags(flags, options.snapshots), *check_runner(options)]):
+    if refused(check_flags(flags, options.snapshots)):
         return 2
     if refused([*check_places(flags), *check_snapshots(options.snapshots), *check_topics(settings, wanted)]):
         return 2

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines.common import JobOptions, runner_name, runs_in_process
 from pipelines.live_options import on_flink
 from stack.services import accepts
 from transforms.kafka_settings import KafkaSettings
@@ -124,16 +123,6 @@ def check_topics(settings: KafkaSettings, wanted: Sequence[TopicSettings]) -> li
         topics.close()
     lines = [str(each) for each in differences if each.what != "min.insync.replicas"]
     return [f"{line} (./run_local.sh topics makes it)" if line.endswith(": missing") else line for line in lines]
-
-
-def check_runner(options: JobOptions) -> list[str]:
-    """A runner that cannot run a job without an end."""
-    name = runner_name(options)
-    if runs_in_process(name):
-        return [
-            f"--runner={name}: this engine runs a job without an end only up to its first stage: take PrismRunner or Flink"
-        ]
-    return []
 
 
 def refused(problems: Iterable[str]) -> bool:

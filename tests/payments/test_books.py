@@ -93,8 +93,13 @@ def test_latencies_are_from_append_to_append() -> None:
     for number in range(1, 101):
         books.add(1_000 + number, PaymentConfirmed(**{**values, "admitted_at": 1_000}))  # type: ignore[arg-type]
     assert books.quantiles() == [51, 96, 100] and books.confirmed == 100
-    books.forget_latencies()
-    assert books.quantiles() == [0, 0, 0] and books.confirmed == 100
+    books.add(1_050, status("r", "RJCT"))
+    books.begin(1_060)
+    assert (books.quantiles(), books.confirmed, books.rejected, books.ended["RJCT"]) == ([0, 0, 0], 0, 0, 1)
+    for at in (1_059, 1_060):  # what was appended before, but is read only now
+        books.add(at, PaymentConfirmed(**{**values, "admitted_at": 1_000}))  # type: ignore[arg-type]
+        books.add(at, status(f"s{at}", "RJCT"))
+    assert (books.quantiles([0.5]), books.confirmed, books.rejected, books.ended["RJCT"]) == ([60], 1, 1, 3)
 
 
 def test_other_events_are_passed_by() -> None:

@@ -12,7 +12,7 @@ from pipelines import preflight
 from pipelines.common import UsageError
 from pipelines.live_options import broker_settings, flink_defaults, given_flags, on_flink, parse_live, with_defaults
 from pipelines.payments_live import PaymentsLiveOptions
-from pipelines.preflight import check_flags, check_places, check_runner, check_snapshots, check_topics, refused
+from pipelines.preflight import check_flags, check_places, check_snapshots, check_topics, refused
 from stack.ports import Ports
 from transforms.topic_settings import Difference
 
@@ -83,13 +83,6 @@ def test_prism_needs_nothing_of_flink() -> None:
     assert (
         on_flink({"runner": "FlinkRunner"}) and on_flink({"runner": "portable"}) and not on_flink({"runner": "direct"})
     )
-
-
-def test_a_runner_without_an_end_for_endless_jobs() -> None:
-    options, _ = parse_live(["--snapshots=s", "--runner=DirectRunner"], PaymentsLiveOptions)
-    (line,) = check_runner(options)
-    assert line.startswith("--runner=DirectRunner: this engine")
-    assert check_runner(parse_live(["--snapshots=s"], PaymentsLiveOptions)[0]) == []
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,7 @@ def test_sending_ends_with_its_records_and_raises_what_stopped_it(monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    "flag", ["--rate=0", "--lanes=99", "--seconds=-1", "--accounts=1", "--seed=-1", "--runner=DirectRunner"]
+    "flag", ["--rate=0", "--lanes=99", "--seconds=-1", "--accounts=1", "--seed=-1", "--runner=SparkRunner"]
 )
 def test_flags_out_of_range(flag: str) -> None:
     with pytest.raises(UsageError):
