@@ -107,33 +107,39 @@ class FakeReader:
 
 
 class FakeWriter:
-    """Appends at once what it is given."""
+    """Holds what it is given; a poll lets the broker have the first half of it, a flush all, and a close drops it."""
 
     def __init__(self, broker: Broker) -> None:
         self.broker, self.closed = broker, False
+        self.held: list[Written] = []
 
     def write(self, outputs: Sequence[Written]) -> None:
-        broker = self.broker
         assert not self.closed
-        for topic, partition, key, value, headers in outputs:
+        self.held += outputs
+
+    def poll(self) -> None:
+        self._send(len(self.held) // 2)
+
+    def flush(self) -> None:
+        self._send(len(self.held))
+        if self.broker.lose_acknowledgements:
+            self.broker.lose_acknowledgements = False
+            raise WriteFailed("not acknowledged")
+
+    def _send(self, count: int) -> None:
+        broker = self.broker
+        for _ in range(count):
             if broker.fail_writes_after is not None:
                 if broker.fail_writes_after == 0:
                     broker.fail_writes_after = None
                     raise WriteFailed("no broker")
                 broker.fail_writes_after -= 1
+            topic, partition, key, value, headers = self.held.pop(0)
             names = dict(headers)
             if VERSION in names:
                 broker.versions.append((topic, key, int.from_bytes(names[VERSION], "big"), value))
             else:
                 broker.append(topic, partition, key, value, headers)
-
-    def poll(self) -> None:
-        pass
-
-    def flush(self) -> None:
-        if self.broker.lose_acknowledgements:
-            self.broker.lose_acknowledgements = False
-            raise WriteFailed("not acknowledged")
 
     def close(self) -> None:
         self.closed = True
