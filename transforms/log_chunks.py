@@ -86,8 +86,8 @@ End = Latest | AtTime | AtOffsets
 class ReadPace:
     """How a reader trades latency for throughput; it changes no result.
 
-    turn_ms: the longest that one call of the runner takes (a checkpoint waits for it); wait_ms: for the first record of a call (then the
-    call ends, so that chunks go on); chunk_records: the most records of a chunk.
+    turn_ms: the longest that one call of the runner takes (a checkpoint waits for it); a call ends before that when it has given chunks and
+    nothing more is there. wait_ms: between two looks for the first record of a call; chunk_records: the most records of a chunk.
     """
 
     turn_ms: int = 500
@@ -294,10 +294,12 @@ class _Turn:
                 return
             if all(part.done for part in self.ranges.values()):
                 return
-            if not taken or time.monotonic() > end:
+            # Chunks go on when the call ends; while there are none, fewer calls are fewer checkpoints of the runner's own.
+            if time.monotonic() > end or (self.moved and not taken):
                 tracker.defer_remainder(Duration(0))
                 return
-            wait = _NEXT_WAIT
+            if self.moved:
+                wait = _NEXT_WAIT
 
     def _chunk(self, partition: int, messages: list[Any], tracker: Any) -> Any:
         run = encode_run(messages, self.log.from_clients, self.log.append_time)
