@@ -31,8 +31,8 @@ class Balance(NamedTuple):
 class Books:
     """decided: records of payments.incoming that admission has decided on; ended: payments by how they ended; held: open holds.
 
-    confirmed, rejected and the latencies (ms from the append on payments.incoming to the append on payments.confirmed) are of what was appended
-    since `begin`; all else is of everything.
+    confirmed, rejected and the latencies (ms from the append on payments.incoming to the append on payments.confirmed) are of what was
+    appended since `begin`; all else is of everything.
     """
 
     def __init__(self) -> None:

@@ -15,6 +15,7 @@ from stack.services import wait_until
 
 ENDED = ("CANCELED", "FAILED", "FINISHED")
 _ROOT = Path(__file__).resolve().parent.parent
+_PATIENCE_S = 10.0  # for the launcher to end by itself
 _KINDS = ("kafka", "flink", "jobserver")
 
 
@@ -69,7 +70,7 @@ class LiveJob:
             wait_until(lambda: (self.found() or {"state": ENDED[0]})["state"] in ENDED, 30)
         self._process.terminate()
         try:
-            self._process.wait(10)
+            self._process.wait(_PATIENCE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -79,7 +80,7 @@ def job_flags(stack: Stack | None, options: Any, name: str, place: Path) -> list
     """The flags of `payments_live` for these options; the place of snapshots stays the same from launch to launch."""
     broker = [f"--{flag}={getattr(options, flag)}" for flag in ("bootstrap", "kafka_config") if getattr(options, flag)]
     flags = [*broker, f"--snapshots={place / 'snapshots'}", f"--lanes={options.lanes}", f"--point={options.point}"]
-    flags.append(f"--job_name={name}")
+    flags += [f"--job_name={name}", "--snapshot_s=10"]  # a run is short, and the next one begins at its snapshots
     if options.engine == "PrismRunner":
         return [*flags, "--runner=PrismRunner", f"--prism_location={artifacts.prism()}", "--streaming"]
     if options.engine == "DirectRunner":
