@@ -24,7 +24,7 @@ LANES, SPLITS = 2, 2
 """Two keys, under each two residuals that wait at once."""
 
 EVERY_MS = 50
-"""Between two polls of a split: 80 self-checkpoints a second."""
+"""The delay asked for between two polls of a split; a residual is taken at the end of its bundle, 1 s by default."""
 
 
 class Sample(NamedTuple):
