@@ -12,7 +12,7 @@ from payments.admission import Admission
 from schemas.payments import LedgerEntry, PaymentConfirmed, PaymentStatus
 from schemas.rails import DeadLetter
 
-_RECENT = 50_000  # confirmations that the quantiles are taken from
+_RECENT = 10_000  # confirmations that the quantiles are taken from
 
 
 class Balance(NamedTuple):
