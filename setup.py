@@ -15,11 +15,7 @@ except ImportError:  # the engine runs in Python too, at half the speed
 HERE = Path(__file__).parent
 README = HERE / "README.md"
 
-MODULES = {
-    "avro_native": "avro_native.pyx",
-    "fold": "fold.py",
-    "loop": "loop.py",
-}  # transforms/native.py names their sources
+SOURCES = ("avro_native.pyx", "murmur2_native.pyx", "fold.py", "loop.py")  # as in transforms/native.py
 
 
 def extensions() -> list[Extension]:
@@ -27,7 +23,7 @@ def extensions() -> list[Extension]:
     if cythonize is None:
         return []
     return cythonize(
-        [Extension(f"transforms.{name}", [f"transforms/{source}"], optional=True) for name, source in MODULES.items()],
+        [Extension(f"transforms.{Path(source).stem}", [f"transforms/{source}"], optional=True) for source in SOURCES],
         compiler_directives={"language_level": 3, "annotation_typing": False},
         build_dir="build/cython",
         force=True,
@@ -58,7 +54,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=[
-        *("pipelines", "transforms", "payments", "schemas", "schemas.rails", "schemas.payments", "report", "stack"),
+        *("pipelines", "transforms", "payments", "schemas", "schemas.rails", "schemas.payments", "report", "stack", "chaos"),
     ],
     package_data={
         "pipelines": ["mappings/*.json"],

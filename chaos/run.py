@@ -1,0 +1,80 @@
+"""A chaos run: faults one after another under load, then everything is let through and every checker looks at what is left."""
+
+import time
+from pathlib import Path
+
+from chaos.checks import control_reader, control_sink, find_canaries
+from chaos.faults import FAULTS
+from chaos.results import Control, Outcome, Result
+from chaos.schedule import Planned
+from chaos.system import System
+from pipelines.common import UsageError, parse_options
+from pipelines.live import drain
+from pipelines.payments_verify import VerifyOptions, verify_topics
+
+_DRAIN_S = 180.0
+
+
+def suffer(system: System, planned: Planned) -> Outcome:
+    """One fault, and the recovery after it."""
+    time.sleep(planned.wait_s)
+    repeats, began = system.watch.repeats, time.monotonic()
+    done = FAULTS[planned.kind](system, planned.dice)
+    lasted = time.monotonic() - began
+    started = system.mend()
+    fresh: float | None = None
+    what = done.what + (f"; {', '.join(started)} had ended" if started else "")
+    if done.touches:
+        since = done.since_ms
+        while not system.wait_fresh(since):
+            # Go on: later faults are of no use on a job that stands still.
+            system.relaunch_all()
+            since = int(time.time() * 1000)
+            if time.monotonic() - began > 900:
+                raise UsageError(f"fault {planned.number} ({planned.kind}): the job does not come back")
+        fresh = time.monotonic() - began
+    try:
+        system.job.check()
+    except UsageError as error:
+        system.violations.append(f"fault {planned.number} ({planned.kind}): {error}")
+    again = max(0, system.watch.repeats - repeats)
+    at = began - system.began
+    return Outcome(planned.number, planned.kind, what, round(at, 1), round(lasted, 1), fresh and round(fresh, 1), again)
+
+
+def finish(system: System, seed: int, outcomes: list[Outcome], keep: Path) -> Result:
+    """Lets everything arrive, ends the job, and runs every checker; the topics are put into `keep`."""
+    system.load.pause()
+    arrived = drain(system.direct, system.job, system.watch, system.ticker.stopped, _DRAIN_S)
+    seconds = time.monotonic() - system.began
+    violations = list(system.violations)
+    if not arrived:
+        violations.append(f"not drained within {_DRAIN_S:g} s: {system.watch.shown(seconds, system.load.payments)[0]}")
+    violations += find_canaries(system)
+    system.job.close()
+    system.control.close()
+    options = parse_options(["--from_topics"], VerifyOptions)
+    found = verify_topics(options, system.direct, keep)
+    reader, wrong = control_reader(keep / "topics")
+    controls = (reader, control_sink(system.direct))
+    return Result(
+        seed=seed,
+        rate=system.rate,
+        lanes=system.lanes,
+        seconds=round(seconds, 1),
+        payments=system.load.payments,
+        records=found.records,
+        regenerated=found.regenerated,
+        repeats=found.repeats,
+        outcomes=tuple(outcomes),
+        controls=controls,
+        violations=tuple(violations + found.violations + wrong),
+    )
+
+
+def silent(controls: tuple[Control, ...]) -> list[str]:
+    """Controls that did not double: then the run proves nothing."""
+    return [f"control {each.name}: nothing was doubled" for each in controls if not each.doubled]
+
+
+__all__ = ["finish", "silent", "suffer"]
