@@ -5,6 +5,7 @@ Exit status 1 when an invariant does not hold, or a control did not double. docs
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -47,10 +48,18 @@ def run(argv: list[str]) -> int:
     from chaos.faults import FAULTS  # they know everything that can break, which takes a while to load
 
     kinds = chosen(options.kinds, list(FAULTS))
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _run(options, kinds)
     except StackError as error:
         raise UsageError(str(error)) from error
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """A plain kill ends the run as Ctrl-C does: what it has started, it ends."""
+    raise KeyboardInterrupt
 
 
 def _run(options: ChaosOptions, kinds: list[str]) -> int:
