@@ -4,11 +4,13 @@ A file is a magic word, the SHA-256 of the body, and the body, the Avro encoding
 the one before it and a longer piece of the log give the same shard.
 """
 
+import contextlib
 import hashlib
 import posixpath
 import uuid
 from collections.abc import Iterator
 
+from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from schemas import load_schema, rails
@@ -120,9 +122,14 @@ class SnapshotStore:
             FileSystems.mkdirs(folder)
         path = posixpath.join(folder, f"{offset:020d}.snapshot")
         partial = posixpath.join(folder, f".{uuid.uuid4().hex}.partial")
-        with FileSystems.create(partial, "application/octet-stream", "uncompressed") as file:
-            file.write(data)
-        FileSystems.rename([partial], [path])
+        try:
+            with FileSystems.create(partial, "application/octet-stream", "uncompressed") as file:
+                file.write(data)
+            FileSystems.rename([partial], [path])
+        except BaseException:  # on a full disk a part would take room from the next one
+            with contextlib.suppress(OSError, BeamIOError):
+                FileSystems.delete([partial])
+            raise
         self.prune(stage, topic, partition)
         return path
 

@@ -1,9 +1,12 @@
 """Snapshots: bytes of a shard, and files of them. That they are exact is line 4 and 9 of test_contract.py."""
 
+import errno
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
+from apache_beam.io.filesystems import FileSystems
 
 from schemas.rails import Rule
 from tests.transforms import toys
@@ -150,6 +153,25 @@ class TestStore:
         Path(store.write(shard)).write_bytes(b"torn")
         assert not store.restore(restored)
         assert encode_shard(restored) == encode_shard(make_shard())
+
+    def test_nothing_is_left_of_one_that_found_no_room(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A full disk, as the chaos run has it: what was written of it would take the room of the next one."""
+        store, shard = SnapshotStore(str(tmp_path)), full_shard()
+
+        class Full(io.BytesIO):
+            def __init__(self, path: str) -> None:
+                super().__init__()
+                self.path = path
+
+            def write(self, data: Any) -> int:
+                Path(self.path).write_bytes(data[:10])
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(FileSystems, "create", lambda path, *_: Full(path))
+        for _ in range(2):
+            with pytest.raises(OSError, match="No space"):
+                store.write(shard)
+        assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
     def test_keeps_at_least_one(self) -> None:
         with pytest.raises(ValueError, match="keep must be at least 1, got 0"):
