@@ -72,11 +72,20 @@ def as_json(result: Result) -> dict[str, Any]:
     return fields
 
 
-def write_json(result: Result, path: Path) -> None:
-    """Writes the file whole."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(as_json(result), indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+def write_results(result: Result, path: Path) -> None:
+    """JSON into `path`, and the same for people beside it, in Markdown; each file appears whole."""
+    page = ["# Chaos", "", *(f"- {line}" for line in summary(result)), "", *table(result.outcomes), ""]
+    page += ["| fault | times | fresh after, median s | worst s |", "|---|---|---|---|"]
+    page += [
+        f"| {kind} | {count} | {middle:.1f} | {worst:.1f} |"
+        for kind, (count, middle, worst) in recovery(result.outcomes).items()
+    ]
+    page += ["", *(f"- {line}" for line in result.violations)] if result.violations else []
+    texts = {path: json.dumps(as_json(result), indent=1), path.with_suffix(".md"): "\n".join(page)}
+    for place, text in texts.items():
+        partial = place.with_name(place.name + ".partial")
+        partial.write_text(text + "\n", encoding="utf-8")
+        partial.replace(place)
 
 
 def table(outcomes: Sequence[Outcome]) -> list[str]:

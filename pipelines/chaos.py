@@ -28,7 +28,9 @@ class ChaosOptions(JobOptions):
         parser.add_argument("--kinds", default="", help="only these, with commas between")
         parser.add_argument("--rate", type=int, default=100, help="payments per second")
         parser.add_argument("--lanes", type=int, default=1, help="workers that fold each stage")
-        parser.add_argument("--results", default="", help="write what was found into this file (JSON)")
+        parser.add_argument(
+            "--results", default="", help="write what was found into this file (JSON), and a table beside it (.md)"
+        )
 
 
 def chosen(kinds: str, known: list[str]) -> list[str]:
@@ -48,6 +50,8 @@ def run(argv: list[str]) -> int:
     from chaos.faults import FAULTS  # they know everything that can break, which takes a while to load
 
     kinds = chosen(options.kinds, list(FAULTS))
+    if options.results and Path(options.results).suffix == ".md":
+        raise UsageError("is for JSON; the table comes beside it (.md)", "--results")
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _run(options, kinds)
@@ -86,7 +90,7 @@ def _run(options: ChaosOptions, kinds: list[str]) -> int:
         result = finish(system, options.seed, outcomes, Path(keep))
     print("\n".join(results.summary(result)))
     if options.results:
-        results.write_json(result, Path(options.results))
+        results.write_results(result, Path(options.results))
     # Without a fault there is nothing to double.
     found = [*result.violations, *(silent(result.controls) if planned else [])]
     for line in found[:20]:

@@ -15,7 +15,7 @@ from chaos import canaries, hostile
 from chaos.checks import control_reader, wrong_balances
 from chaos.faults import FAULTS, damage
 from chaos.proxy import Proxy
-from chaos.results import Control, Outcome, Result, as_json, recovery, summary, table, write_json
+from chaos.results import Control, Outcome, Result, as_json, recovery, summary, table, write_results
 from chaos.run import silent
 from chaos.schedule import plan
 from chaos.system import Disk, ProxiedKafka
@@ -305,10 +305,14 @@ class TestResults:
         assert recovery(OUTCOMES) == times and recovery(()) == {}
 
     def test_a_file_and_a_table(self, tmp_path: Path) -> None:
-        write_json(RESULT, tmp_path / "found.json")
+        write_results(RESULT, tmp_path / "found.json")
         found = json.loads((tmp_path / "found.json").read_text())
         assert found == as_json(RESULT) and found["outcomes"][1]["fresh_s"] is None
         assert found["recovery"]["all"] == {"count": 3, "median_s": 8.0, "worst_s": 10.5}
+        page = (tmp_path / "found.md").read_text()
+        assert "- no violation\n" in page and "| all | 3 | 8.0 | 10.5 |\n" in page and page.count("| kill -9 |") == 2
+        write_results(RESULT._replace(violations=("payments.journal/3: x",)), tmp_path / "found.json")
+        assert (tmp_path / "found.md").read_text().endswith("\n- payments.journal/3: x\n")
         assert table(OUTCOMES)[3:5] == [
             "| 2 | retention | refused | 20 | 1.0 | – | 0 |",
             "| 3 | worker-kill | kill -9 | 30 | 0.1 | 4.0 | 1,234 |",
@@ -334,7 +338,7 @@ class TestCommand:
             with pytest.raises(UsageError, match=why):
                 command.chosen(kinds, ["a", "b"])
 
-    @pytest.mark.parametrize("flag", ["--faults=-1", "--rate=0", "--lanes=9", "--kinds=nosuch"])
+    @pytest.mark.parametrize("flag", ["--faults=-1", "--rate=0", "--lanes=9", "--kinds=nosuch", "--results=x.md"])
     def test_nonsense_is_refused_before_anything_starts(self, flag: str) -> None:
         with pytest.raises(UsageError):
             command.run([flag])
