@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import socket
 import threading
 import time
@@ -350,3 +351,23 @@ def test_the_broker_sends_clients_back_to_the_proxy(tmp_path: Path) -> None:
     assert "SECURE://127.0.0.1:24112" in lines["listeners"]
     assert lines["advertised.listeners"] == "PLAINTEXT://127.0.0.1:24192,SECURE://127.0.0.1:24111"
     assert 24112 in kafka.listens_on()
+
+
+def test_the_tests_that_the_guarantees_name_are_there(root: Path) -> None:
+    text = (root / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    named, missing = 0, []
+    for row in text.splitlines():
+        source = ""
+        for name in re.findall(r"`([^`]+)`", row):
+            file, _, rest = name.partition("::")
+            if file.startswith("test_") and file.endswith(".py"):
+                source = "".join(path.read_text(encoding="utf-8") for path in (root / "tests").rglob(file))
+            elif name.startswith("test_"):
+                rest = name
+            for part in filter(None, rest.split("::")):
+                named += 1
+                if not re.search(rf"^ *(def|class) {part}\b", source, re.MULTILINE):
+                    missing.append(name)
+        for kind in re.findall(r"chaos: ((?:`[a-z-]+`(?:, )?)+)", row):
+            missing += [name for name in re.findall(r"`([^`]+)`", kind) if name not in FAULTS]
+    assert missing == [] and named > 20
