@@ -79,9 +79,9 @@ def zombie_worker(system: System, dice: float) -> Done:
     pids, hosts = system.workers(), system.hosts()
     with _stopped(pids):
         for host in hosts:
-            system.stack.kill(host)
+            system.kill(host)
         since = _now(_ON_ITS_WAY_MS)
-        system.mend()
+        system.start_dead()
         system.wait_fresh(since)
     return Done(f"{len(pids)} workers woke after others had replaced them", _now())
 
@@ -90,9 +90,9 @@ def kill_taskmanager(system: System, dice: float) -> Done:
     """kill -9 of a TaskManager that has lanes; a supervisor starts it again."""
     hosts = system.hosts() or ["taskmanager-1"]
     host = hosts[int(dice * len(hosts))]
-    system.stack.kill(host)
+    system.kill(host)
     since = _now(_ON_ITS_WAY_MS)
-    system.mend()
+    system.start_dead()
     return Done(f"kill -9 of {host}", since)
 
 
@@ -108,7 +108,7 @@ def zombie_taskmanager(system: System, dice: float) -> Done:
 
 def kill_jobmanager(system: System, dice: float) -> Done:
     """kill -9 of the JobManager: it forgets its jobs, which are launched again."""
-    system.stack.kill("jobmanager")
+    system.kill("jobmanager")
     system.mend()
     system.relaunch_all()
     return Done("kill -9 of the JobManager, jobs launched again", _now())
@@ -125,7 +125,7 @@ def stop_jobmanager(system: System, dice: float) -> Done:
 
 def kill_broker(system: System, dice: float) -> Done:
     """kill -9 of the broker, which is started again some seconds later."""
-    system.stack.kill("kafka")
+    system.kill("kafka")
     time.sleep(_between(dice, 0, 5))
     system.mend()
     return Done(f"kill -9 of the broker, {_between(dice, 0, 5)} s away", _now())

@@ -21,7 +21,7 @@ def suffer(system: System, planned: Planned) -> Outcome:
     repeats, began = system.watch.repeats, time.monotonic()
     done = FAULTS[planned.kind](system, planned.dice)
     lasted = time.monotonic() - began
-    started = system.mend()
+    started = system.start_dead()
     fresh: float | None = None
     what = done.what + (f"; {', '.join(started)} had ended" if started else "")
     if done.touches:
@@ -33,6 +33,7 @@ def suffer(system: System, planned: Planned) -> Outcome:
             if time.monotonic() - began > 900:
                 raise UsageError(f"fault {planned.number} ({planned.kind}): the job does not come back")
         fresh = time.monotonic() - began
+    system.mend()  # the next fault finds everything running
     try:
         system.job.check()
     except UsageError as error:

@@ -305,9 +305,18 @@ class System:
         self.watch = FreshWatch(self.direct)
         self.tell(f"chaos: {repeats} repeats had been seen until then")
 
+    def kill(self, name: str) -> None:
+        """kill -9 of a service; returns when it is gone, which takes a moment, so that nobody takes it for running."""
+        self.stack.kill(name)
+        wait_until(lambda: self.stack.service(name).process.pid is None, 10, 0.01)
+
+    def start_dead(self) -> list[str]:
+        """Starts what does not run, as a supervisor would, without waiting for it; what was started."""
+        return [service.name for service in self.stack.services.values() if service.start()]
+
     def mend(self) -> list[str]:
-        """Starts what does not run, as a supervisor would, and waits until all is healthy; what was started."""
-        started = [service.name for service in self.stack.services.values() if service.start()]
+        """The same, and waits until all is healthy."""
+        started = self.start_dead()
         for service in self.stack.services.values():
             with contextlib.suppress(StackError):  # a TaskManager that ended while it was looked at
                 service.wait()
