@@ -9,7 +9,7 @@ from schemas.payments import RECORDS, PaymentOverdue, PaymentStatus, Watched
 from transforms.avro import compile_codec
 from transforms.fold import Context, Processor
 
-_SLA, _FORGET = "sla", "forget"
+_DUE = "due"  # the SLA of a payment; once it has ended, when it is forgotten
 
 
 class Watchdog(Processor):
@@ -38,16 +38,15 @@ class Watchdog(Processor):
             return entity
         since = context.at if entity is None else entity.since
         if event.terminal:
-            context.clear_deadline(_SLA)
-            context.set_deadline(_FORGET, context.clock + self.sla_ms)
+            context.set_deadline(_DUE, context.clock + self.sla_ms)
         elif event.status == "PDNG":
-            context.clear_deadline(_SLA)
+            context.clear_deadline(_DUE)
         elif entity is None:
-            context.set_deadline(_SLA, since + self.sla_ms)
+            context.set_deadline(_DUE, since + self.sla_ms)
         return Watched(event.status, event.hop, since, event.terminal)
 
     def on_deadline(self, key: str, entity: Watched, deadline: str, context: Context) -> Watched | None:
-        if deadline == _FORGET:
+        if entity.terminal:
             return None
         context.emit(topics.OVERDUE, key, PaymentOverdue(key, entity.status, entity.since, self.sla_ms, context.clock))
         return entity

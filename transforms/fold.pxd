@@ -27,6 +27,8 @@ cdef class Shard:
     cpdef set_deadline(self, key, name, at)
     @cython.locals(names=dict)
     cpdef clear_deadline(self, key, name)
+    @cython.locals(emitted=list)
+    cpdef step(self, record, event=*)
     @cython.locals(context=Context, entities=dict, before=Py_ssize_t)
     cpdef emit_step(self, record, list emitted, event=*)
     @cython.locals(outputs=list)

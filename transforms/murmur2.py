@@ -3,6 +3,11 @@
 import struct
 from functools import lru_cache
 
+try:
+    import transforms.murmur2_native as _native
+except ImportError:  # not compiled here
+    _native = None
+
 _M = 0x5BD1E995
 _MASK = 0xFFFFFFFF
 
@@ -27,3 +32,7 @@ def murmur2(key: bytes) -> int:
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition in which Kafka's default partitioner puts `key` on a topic of that many partitions."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+if _native is not None:
+    murmur2, partition_of = _native.murmur2, _native.partition_of

@@ -18,7 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent / ".native"
-_COMPILED = ("avro_native.pyx", "fold.py", "loop.py")  # what setup.py compiles
+_COMPILED = ("avro_native.pyx", "murmur2_native.pyx", "fold.py", "loop.py")  # what setup.py compiles
 _SOURCES = (*_COMPILED, "fold.pxd", "loop.pxd")
 
 

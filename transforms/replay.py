@@ -6,6 +6,7 @@ when it was appended, and are not regenerated.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import apache_beam as beam
@@ -13,8 +14,9 @@ from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 
 from schemas.rails import Record, Source
 from transforms.chunks import CHUNK_RECORDS, Chunk, by_partition, encode_record
-from transforms.fold import Output
+from transforms.fold import Emitted
 from transforms.fold_bounded import Engine, collect_rarely, fold_chunks, records_in_order, same, shard_summary
+from transforms.output_batches import OutputEncoder
 
 _Block = tuple[str, tuple[int, bytes]]  # (name, (recorded or folded again, number of records and their bytes))
 
@@ -84,16 +86,15 @@ def _by_topic(chunk: Chunk) -> tuple[tuple[str, int], Chunk]:
 _new = tuple.__new__  # builds records without a call of their own constructor
 
 
-def _blocks(
-    topic: str, partition: int, writer: Source, bare: list[bytes], side: int
+def _named(
+    topic: str, partition: int, writer: Source, blocks: Iterable[tuple[int, bytes]], side: int
 ) -> Iterator[tuple[str, tuple[int, bytes]]]:
+    """`blocks` of CHUNK_RECORDS, the last of fewer, under names that both sides give them."""
     name = f"{topic}/{partition} written by {writer.stage} from {writer.topic}/{writer.partition}"
-    for first in range(0, len(bare), CHUNK_RECORDS):
-        block = bare[first : first + CHUNK_RECORDS]
-        yield (
-            f"{name}, records {first} to {first + CHUNK_RECORDS - 1}",
-            (side, len(block).to_bytes(4, "little") + b"".join(block)),
-        )
+    for number, (count, block) in enumerate(blocks):
+        first = number * CHUNK_RECORDS
+        last = first + CHUNK_RECORDS - 1
+        yield f"{name}, records {first} to {last}", (side, count.to_bytes(4, "little") + block)
 
 
 _RECORDED, _AGAIN = 0, 1
@@ -108,33 +109,60 @@ class _FoldAgain(beam.DoFn):
 
     def process(self, element: tuple[int, Iterable[Chunk]]) -> Iterator[Any]:
         partition, chunks = element
-        shard, encode, wanted = self.engine.shard(partition), self.engine.registry.encode, self.wanted
-        streams: dict[tuple[str, int], list[bytes]] = {}
-        upserts: dict[tuple[str, int, bytes], Output] = {}
+        registry, wanted = self.engine.registry, self.wanted
+        shard = self.engine.shard(partition)
+        encoder = OutputEncoder(registry, shard)
+        streams: dict[tuple[str, int], _Blocks] = {}
+        upserts: dict[tuple[str, int, bytes], Emitted] = {}
         with collect_rarely():
-            for _, emitted in fold_chunks(shard, chunks, self.engine.registry):
-                # Identified all, compared or not: each is the `prev` of the next.
-                for output in shard.identify(emitted):
-                    topic, target, key, event, origin, version = output
+            for _, emitted in fold_chunks(shard, chunks, registry):
+                for one in emitted:
+                    topic, target, key, _, _, _, version = one
                     if topic not in wanted:
                         continue
-                    if version is None:
-                        bare = encode_record(_new(Record, (0, 0, key, encode(event), origin, ())))
-                        place = (topic, target)
-                        if place in streams:
-                            streams[place].append(bare)
-                        else:
-                            streams[place] = [bare]
-                    else:
+                    if version is not None:
                         upsert = (topic, target, key or b"")
                         held = upserts.get(upsert)
-                        if held is None or version > (held.version or 0):
-                            upserts[upsert] = output
-        for (topic, target_partition), bare_records in sorted(streams.items()):
-            yield from _blocks(topic, target_partition, shard.source, bare_records, _AGAIN)
-        for (topic, target_partition, key), output in sorted(upserts.items()):
-            yield _upsert_block(topic, target_partition, key, encode(output.event), _AGAIN)
+                        if held is None or version > (held[-1] or 0):
+                            upserts[upsert] = one
+                        continue
+                    place = (topic, target)
+                    if place not in streams:
+                        streams[place] = _Blocks(encoder)
+                    streams[place].add(one)
+        for (topic, target), stream in sorted(streams.items()):
+            yield from _named(topic, target, shard.source, stream.close(), _AGAIN)
+        for (topic, target, key), (_, _, _, event, *_) in sorted(upserts.items(), key=itemgetter(0)):
+            yield _upsert_block(topic, target, key, registry.encode(event), _AGAIN)
         yield beam.pvalue.TaggedOutput("summaries", shard_summary(shard))
+
+
+class _Blocks:
+    """What a shard writes to one partition, in blocks of bytes; records are numbered along the stream, and have no time."""
+
+    __slots__ = ("_blocks", "_encoder", "_held", "_written")
+
+    def __init__(self, encoder: OutputEncoder) -> None:
+        self._encoder, self._written = encoder, 0
+        self._held: list[Emitted] = []
+        self._blocks: list[tuple[int, bytes]] = []
+
+    def add(self, one: Emitted) -> None:
+        self._held.append(one)
+        if len(self._held) == CHUNK_RECORDS:
+            self._encode()
+
+    def close(self) -> list[tuple[int, bytes]]:
+        """(number of records, their bytes), in order."""
+        if self._held:
+            self._encode()
+        return self._blocks
+
+    def _encode(self) -> None:
+        count = len(self._held)
+        self._blocks.append((count, self._encoder.encode(self._written, [0] * count, self._held)))
+        self._written += count
+        self._held = []
 
 
 def _upsert_block(
@@ -170,9 +198,12 @@ class _SplitRecorded(beam.DoFn):
                 if (offset, index) <= marks.get(writer, (-1, -1)):
                     continue
                 marks[writer] = (offset, index)
-                streams.setdefault(writer, []).append(encode_record(_new(Record, (0, 0, raw, recorded, origin, ()))))
-        for writer, bare_records in sorted(streams.items()):
-            yield from _blocks(topic, partition, writer, bare_records, _RECORDED)
+                stream = streams.setdefault(writer, [])
+                stream.append(encode_record(_new(Record, (len(stream), 0, raw, recorded, origin, ()))))
+        for writer, stream in sorted(streams.items()):
+            parts = (stream[first : first + CHUNK_RECORDS] for first in range(0, len(stream), CHUNK_RECORDS))
+            blocks = ((len(part), b"".join(part)) for part in parts)
+            yield from _named(topic, partition, writer, blocks, _RECORDED)
 
 
 class _CompareBlocks(beam.DoFn):

@@ -89,7 +89,7 @@ def test_a_build_replaces_older_ones(tree: Path, monkeypatch: pytest.MonkeyPatch
     def compile_nothing(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         work = Path(next(part for part in command if part.startswith("--build-lib=")).split("=")[1])
         (work / "transforms").mkdir(parents=True)
-        for name in ("avro_native.so", "fold.so", "loop.so"):
+        for name in ("avro_native.so", "fold.so", "loop.so", "murmur2_native.so"):
             (work / "transforms" / name).touch()
         return subprocess.CompletedProcess(command, 0, "", "")
 
@@ -99,6 +99,7 @@ def test_a_build_replaces_older_ones(tree: Path, monkeypatch: pytest.MonkeyPatch
         "avro_native.so",
         "fold.so",
         "loop.so",
+        "murmur2_native.so",
     ]
     assert not older.exists()
     assert native.build() == ""
