@@ -41,7 +41,7 @@ def _between(dice: float, least: float, most: float) -> float:
 
 
 @contextmanager
-def _stopped(pids: list[int]) -> Iterator[None]:
+def stopped(pids: list[int]) -> Iterator[None]:
     """SIGSTOP, and SIGCONT in any case."""
     try:
         for pid in pids:
@@ -69,7 +69,7 @@ def kill_worker(system: System, dice: float) -> Done:
 def stop_worker(system: System, dice: float) -> Done:
     """SIGSTOP of the lanes' workers; nobody replaces them, for their TaskManager lives."""
     seconds, pids = _between(dice, 5, 15), system.workers()
-    with _stopped(pids):
+    with stopped(pids):
         time.sleep(seconds)
     return Done(f"{len(pids)} workers stopped for {seconds} s", _now())
 
@@ -77,7 +77,7 @@ def stop_worker(system: System, dice: float) -> Done:
 def zombie_worker(system: System, dice: float) -> Done:
     """SIGSTOP of the lanes' workers, kill -9 of their TaskManagers; woken when others do their work."""
     pids, hosts = system.workers(), system.hosts()
-    with _stopped(pids):
+    with stopped(pids):
         for host in hosts:
             system.kill(host)
         since = _now(_ON_ITS_WAY_MS)
@@ -101,7 +101,7 @@ def zombie_taskmanager(system: System, dice: float) -> Done:
     hosts, seconds = system.hosts() or ["taskmanager-1"], _between(dice, 15, 30)
     host = hosts[int(dice * len(hosts))]
     pid = system.stack.service(host).process.pid
-    with _stopped([pid] if pid else []):
+    with stopped([pid] if pid else []):
         time.sleep(seconds)
     return Done(f"{host} stopped for {seconds} s", _now())
 
@@ -118,7 +118,7 @@ def stop_jobmanager(system: System, dice: float) -> Done:
     """SIGSTOP of the JobManager; afterwards it believes that all TaskManagers are gone, or they that it is."""
     seconds = _between(dice, 6, 15)
     pid = system.stack.service("jobmanager").process.pid
-    with _stopped([pid] if pid else []):
+    with stopped([pid] if pid else []):
         time.sleep(seconds)
     return Done(f"JobManager stopped for {seconds} s", _now())
 
@@ -135,7 +135,7 @@ def stop_broker(system: System, dice: float) -> Done:
     """SIGSTOP of the broker."""
     seconds = _between(dice, 5, 20)
     pid = system.stack.service("kafka").process.pid
-    with _stopped([pid] if pid else []):
+    with stopped([pid] if pid else []):
         time.sleep(seconds)
     return Done(f"broker stopped for {seconds} s", _now())
 

@@ -115,7 +115,8 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         try:
-            await self._connect(reader, writer)
+            with contextlib.suppress(asyncio.CancelledError):  # by `close`; asyncio would complain
+                await self._connect(reader, writer)
         finally:
             self._tasks.discard(task)
 

@@ -5,6 +5,7 @@ import os
 import random
 import re
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -14,11 +15,11 @@ import pytest
 
 from chaos import canaries, hostile
 from chaos.checks import control_reader, wrong_balances
-from chaos.faults import FAULTS, damage
+from chaos.faults import FAULTS, Done, damage, stopped
 from chaos.proxy import Proxy
 from chaos.results import Control, Outcome, Result, as_json, recovery, summary, table, write_results
-from chaos.run import silent
-from chaos.schedule import plan
+from chaos.run import silent, suffer
+from chaos.schedule import Planned, plan
 from chaos.system import Disk, ProxiedKafka
 from payments import topics
 from payments.admission import DAY_MS, Admission
@@ -165,6 +166,15 @@ class TestProxy:
             proxy.heal()
             assert asked(one, b"c") == b"" and echo.heard == b"ab", "an answer that is lost cannot come later"
 
+    def test_closing_says_nothing(self, echo: Echo, caplog: pytest.LogCaptureFixture) -> None:
+        with Proxy(free_port(), echo.port) as proxy:
+            one = client(proxy)
+            proxy.slow(5, 1)
+            one.sendall(b"a")
+            assert wait_until(lambda: proxy.connections == 1, 2, 0.01)
+        assert caplog.records == [] and one.recv(1) == b""
+        one.close()
+
     def test_nobody_behind_it(self) -> None:
         with Proxy(free_port(), free_port()) as proxy, client(proxy) as one:
             assert asked(one, b"a") == b""
@@ -225,6 +235,81 @@ class TestDamage:
         disk.free()
         assert [path.stat().st_mode & 0o777 for path in (disk.place, disk.place / "a")] == [0o755] * 2
         disk.close()
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        yield process
+        process.kill()
+
+
+def state(process: subprocess.Popen[bytes]) -> str:
+    """T: stopped, S: asleep."""
+    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+class Quiet:
+    """What `suffer` asks of a system, without one: it is fresh when it has been relaunched `needs` times."""
+
+    def __init__(self, needs: int = 0, ended: bool = False) -> None:
+        self.needs, self.ended, self.done = needs, ended, list[str]()
+        self.violations: list[str] = []
+        self.began, self.watch, self.job = time.monotonic(), self, self
+        self.repeats = 0
+
+    def start_dead(self) -> list[str]:
+        return ["taskmanager-1"] if self.ended else []
+
+    def mend(self) -> None:
+        self.done.append("mend")
+
+    def wait_fresh(self, since_ms: int) -> bool:
+        self.done.append("wait")
+        self.repeats = 5
+        if not self.needs:
+            return True
+        self.needs -= 1
+        return False
+
+    def relaunch_all(self) -> None:
+        self.done.append("relaunch")
+
+    def check(self) -> None:
+        if self.ended:
+            raise UsageError("the job ended (1)")
+
+
+class TestSuffering:
+    def suffer(self, monkeypatch: pytest.MonkeyPatch, system: Quiet, touches: bool = True) -> Outcome:
+        monkeypatch.setitem(FAULTS, "fake", lambda system, dice: Done(f"dice {dice}", 0, touches))
+        return suffer(system, Planned(3, "fake", 0.0, 0.5))  # type: ignore[arg-type]
+
+    def test_a_fault_and_its_recovery(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        system = Quiet()
+        outcome = self.suffer(monkeypatch, system)
+        assert (outcome.number, outcome.kind, outcome.what, outcome.repeats) == (3, "fake", "dice 0.5", 5)
+        assert outcome.fresh_s is not None and system.done == ["wait", "mend"] and system.violations == []
+
+    def test_a_job_that_does_not_come_back_is_launched_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        system = Quiet(needs=2)
+        self.suffer(monkeypatch, system)
+        assert system.done == ["wait", "relaunch", "wait", "relaunch", "wait", "mend"]
+
+    def test_one_that_does_not_touch_the_job(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        system = Quiet()
+        assert self.suffer(monkeypatch, system, touches=False).fresh_s is None and system.done == ["mend"]
+
+    def test_a_launcher_that_has_ended_is_a_violation(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        system = Quiet(ended=True)
+        assert self.suffer(monkeypatch, system).what == "dice 0.5; taskmanager-1 had ended"
+        assert system.violations == ["fault 3 (fake): the job ended (1)"]
+
+    def test_stopped_processes_are_woken_in_any_case(self, sleeper: subprocess.Popen[bytes]) -> None:
+        with pytest.raises(KeyError), stopped([sleeper.pid, 2**22 + 1]):
+            assert wait_until(lambda: state(sleeper) == "T", 2, 0.01)
+            raise KeyError
+        assert wait_until(lambda: state(sleeper) == "S", 2, 0.01)
 
 
 class TestHostile:
