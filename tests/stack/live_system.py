@@ -8,13 +8,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from payments import topics
-from pipelines import payments_verify
 from pipelines.common import parse_options
 from pipelines.live import drain, wait_for_start
 from pipelines.live_job import LiveJob
 from pipelines.live_payments import generated, send
 from pipelines.live_watch import Watch
-from pipelines.live_writer import Line, LiveWriter
+from pipelines.live_writer import LiveWriter
 from pipelines.payments_ticker import run_ticker
 from pipelines.payments_verify import Recorded, VerifyOptions, verify_topics
 from pipelines.topics import ALL, make_topics
@@ -62,10 +61,6 @@ class System:
         records = generated(RATE, accounts, self.sent, int(time.time() * 1000) - 2_000, count)
         send(records, self.writer, lambda _: False)
 
-    def write(self, lines: list[Line]) -> None:
-        self.writer.write(lines)
-        self.writer.flush()
-
     def settle(self, job: LiveJob, seconds: float = 90) -> None:
         """Everything that was sent has arrived everywhere; there were ticks until then."""
         watch, stop = Watch(self.settings), threading.Event()
@@ -91,6 +86,3 @@ class System:
             return [high for _, high in kafka.watermarks(topic)]
         finally:
             kafka.close()
-
-
-__all__ = ["System", "payments_verify"]

@@ -8,11 +8,16 @@ import duckdb
 import psycopg
 import pytest
 
-from payments.administration import account_lines, version_lines
 from payments.live_views import LIVE_TABLES, LIVE_VIEWS
-from pipelines import live, payment_views, payment_views_live, payments_live, payments_replay, payments_verify
-from pipelines.registry import REGISTRY
-from schemas.payments import AccountOpened
+from pipelines import (
+    live,
+    payment_views,
+    payment_views_live,
+    payments_admin,
+    payments_live,
+    payments_replay,
+    payments_verify,
+)
 from stack.cluster import Stack
 from stack.ports import BASE_VARIABLE, OFFSETS
 from stack.services import wait_until
@@ -29,12 +34,16 @@ def system(stack: Stack, tmp_path: Path) -> System:
 
 
 def test_stopped_and_resumed_with_other_numbers_of_lanes(system: System) -> None:
-    """Each launch is a new job: it knows no checkpoint, only snapshots and the log. What runs on when the job ends is there later."""
+    """Each launch is a new job, and every checkpoint of the one before is deleted: it has snapshots and the log. Payments that are on their
+    way when a job ends arrive later.
+    """
     for number, lanes in enumerate((1, 2, 4, 1)):
         with system.job(lanes) as job:
             system.pay()
             if number == 3:
                 system.settle(job)
+        for folder in (system.stack.folder / "flink" / "checkpoints").iterdir():
+            shutil.rmtree(folder)
     found = system.verify()
     assert found.violations == []
     assert found.records > 4 * 120 * 5 and found.regenerated > 4 * 120 * 5
@@ -83,16 +92,18 @@ def _agree_with_recorded(folder: Path, tables: dict[str, list[tuple[Any, ...]]])
 def test_new_rules_from_a_record_on(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     """The old release stops before the record, the next one goes on; a replay across the record is exact."""
 
+    def administer(*words: str) -> None:
+        assert payments_admin.run([*words, f"--bootstrap={system.stack.bootstrap}"]) == 0
+
     def opened(number: int) -> None:
-        event = AccountOpened(f"o{number}", f"late-{number}", 0, "EUR", 5_000, None, False, 0)
-        system.write(account_lines(event, REGISTRY.encode))
+        administer("open", f"--account=late-{number}", "--currency=EUR", "--overdraft=5000")
 
     with system.job() as job:
         opened(1)
         system.pay()
         system.settle(job)
         before = system.ends("payments.journal")
-        system.write(version_lines("v2", "payments.accounts", 2, REGISTRY.encode))
+        administer("version", "--stage=payments.accounts", "--number=2")
         opened(2)
         system.pay()
         assert wait_until(lambda: _restarts(system, job) > 0, 60), "the old release does not know the new rules"
@@ -112,14 +123,15 @@ def _restarts(system: System, job: object) -> int:
     return int(metrics[0]["value"]) if metrics else 0
 
 
+@pytest.mark.parametrize("runner", ["FlinkRunner", "DirectRunner"])
 def test_the_command_live(
-    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    runner: str, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     System(stack, tmp_path)
     monkeypatch.setenv("BEAM_ON_RAILS_STACK", str(stack.folder))
     monkeypatch.setenv(BASE_VARIABLE, str(stack.ports.kafka - OFFSETS["kafka"]))
     shutil.rmtree(stack.folder / "live" / "snapshots", ignore_errors=True)
-    assert live.run(["--rate=100", "--accounts=60", "--seconds=4"]) == 0
+    assert live.run(["--rate=100", "--accounts=60", "--seconds=4", f"--runner={runner}"]) == 0
     told = capfd.readouterr().out
     assert "verify: every invariant holds" in told and "total 0.00" in told
 
