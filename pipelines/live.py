@@ -21,7 +21,7 @@ from pipelines.live_job import LiveJob, local_stack
 from pipelines.live_options import MAX_LANES, POINTS, BrokerOptions, broker_settings
 from pipelines.live_payments import Sent, from_files, generated, send
 from pipelines.live_watch import Terminal, Watch
-from pipelines.live_writer import LiveWriter
+from pipelines.live_writer import LiveWriter, WriteFailed
 from pipelines.payments_ticker import run_ticker
 from pipelines.preflight import refused
 from pipelines.topics import make_topics
@@ -29,6 +29,7 @@ from schemas.rails import Record
 from stack.errors import StackError
 from transforms.kafka_settings import KafkaSettings
 from transforms.kafka_topics import KafkaTopics
+from transforms.log_reader import ReadFailed
 
 RUNNERS = ("FlinkRunner", "PrismRunner", "DirectRunner")
 _START_S = 180.0  # for the first turn of every lane
@@ -161,7 +162,7 @@ def run(argv: list[str]) -> int:
     with interrupts() as stop:
         try:
             return _run(options, inputs, stop)
-        except StackError as error:
+        except (StackError, ReadFailed, WriteFailed) as error:
             raise UsageError(str(error)) from error
 
 

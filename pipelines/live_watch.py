@@ -2,7 +2,9 @@
 
 import json
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TextIO
 
 from payments import topics
@@ -14,11 +16,12 @@ from schemas.rails import Record, Tick
 from transforms.errors import BadRecord
 from transforms.fold import DEAD_LETTERS, Topic
 from transforms.kafka_settings import KafkaSettings
-from transforms.log_reader import LogReader
+from transforms.log_reader import LogReader, ReadFailed
 from transforms.origin_filter import OriginFilter
 
 FOLLOWED = (topics.STATUS, topics.JOURNAL, topics.CONFIRMED, DEAD_LETTERS)
 _METRICS = Topic(METRICS.name, METRICS.partitions)
+_PATIENCE_S = 60.0  # with a broker that is away
 _MOST = 5_000  # records in one read
 
 
@@ -66,18 +69,29 @@ class Watch:
             for topic in (*FOLLOWED, _METRICS):
                 reader = LogReader(self._settings.resolved(), topic.name, "payments.watch")
                 readers.append((topic, reader))
-                bounds = reader.bounds(range(topic.partitions))
+                bounds = self._patiently(partial(reader.bounds, range(topic.partitions)))
                 # Metrics of earlier runs say nothing of this one.
                 reader.seek({n: bound.end if topic is _METRICS else bound.low for n, bound in bounds.items()})
             while not self._stop.is_set():
                 for topic, reader in readers:
-                    for fetched in reader.read(_MOST, 0.02):
+                    for fetched in self._patiently(partial(reader.read, _MOST, 0.02)):
                         self._take(topic, fetched.partition, fetched.records())
         except BaseException as error:
             self._failed.append(error)
         finally:
             for _, reader in readers:
                 reader.close()
+
+    def _patiently(self, ask: Callable[[], Any]) -> Any:
+        """Asks again while the broker is away."""
+        end = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return ask()
+            except ReadFailed:
+                if time.monotonic() > end:
+                    raise
+                self._stop.wait(0.5)
 
     def _take(self, topic: Topic, partition: int, records: Sequence[Record]) -> None:
         with self._lock:

@@ -20,7 +20,7 @@ from pipelines.registry import REGISTRY
 from schemas.payments import Money, PaymentConfirmed, PaymentStatus
 from schemas.rails import Origin, Record, Source, Tick
 from transforms.fold import DEAD_LETTERS, Topic
-from transforms.log_reader import Bounds
+from transforms.log_reader import Bounds, ReadFailed
 
 SOURCE = Source("payments.admission", "id", 0)
 
@@ -118,6 +118,29 @@ def test_repeats_are_dropped_and_counted_and_the_books_kept(watch: Any) -> None:
 def test_what_stops_the_reading_is_raised_to_who_asks(watch: Any) -> None:
     made = watch(payments_status=[record(0, REGISTRY.encode(status("ACTC")), 4, prev=(2, 0))])
     with pytest.raises(Exception, match="never arrived"):
+        made.check()
+
+
+def test_a_broker_that_is_away_for_a_while_is_asked_again(watch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = [True]
+    read = Reader.read
+
+    def fail_first(self: Reader, most: int, timeout: float) -> list[Fetched]:
+        if away:
+            away.pop()
+            raise ReadFailed("away")
+        return read(self, most, timeout)
+
+    monkeypatch.setattr(Reader, "read", fail_first)
+    made = watch(payments_status=[record(0, REGISTRY.encode(status("ACTC")), 4)])
+    made._stop.wait(0.7)
+    made.check()
+    assert made.books.admitted == 1
+    made.close()
+    monkeypatch.setattr(live_watch, "_PATIENCE_S", -1.0)
+    away.append(True)
+    made = watch()
+    with pytest.raises(ReadFailed):
         made.check()
 
 
