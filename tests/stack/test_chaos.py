@@ -1,12 +1,24 @@
 """A short chaos run on a stack of its own: four faults of different kinds, no violation, and controls that double."""
 
 import json
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from chaos import hostile, retention
+from chaos.checks import control_sink, read_all
+from chaos.load import Load
+from chaos.usual_sink import USUAL
+from payments import topics
 from pipelines import chaos
+from pipelines.topics import ALL, make_topics
+from stack.kafka import Broker
 from stack.ports import BASE_VARIABLE
+from stack.services import wait_until
+from transforms.kafka_settings import KafkaSettings, kafka_settings
+from transforms.kafka_topics import KafkaTopics
 
 KINDS = ("worker-kill", "taskmanager-kill", "lost-acks", "torn-snapshot")
 
@@ -27,3 +39,49 @@ def test_four_faults(
     assert found["violations"] == [] and found["regenerated"] > 1000
     assert all(control["doubled"] > 0 for control in found["controls"]) and len(found["controls"]) == 2
     assert "no violation" in told
+
+
+@pytest.fixture
+def settings(broker: Broker) -> Iterator[KafkaSettings]:
+    """Of a broker with the payment topics, which are gone afterwards."""
+    found = kafka_settings(broker.bootstrap, environment={})
+    make_topics(found)
+    kafka = KafkaTopics(found)
+    kafka.create([USUAL])
+    yield found
+    names = [USUAL.name, *(topic.name for topic in ALL)]
+    kafka.delete(names)
+    assert wait_until(lambda: not kafka.find(names), 30)
+    kafka.close()
+
+
+def test_retention_that_overtakes_a_stopped_lane_is_refused(broker: Broker, tmp_path: Path) -> None:
+    said = retention.overtake(kafka_settings(broker.bootstrap, environment={}), tmp_path)
+    assert retention.WORDS in said and said.startswith("TOPIC/"), said
+
+
+def test_the_load_is_paced_and_goes_on_after_a_pause(settings: KafkaSettings) -> None:
+    load = Load(settings, rate=200, accounts=60, seed=3)
+    load.start()
+    load.start()  # once is enough
+    time.sleep(4)
+    load.pause()
+    first = load.payments
+    assert 100 < first < 1000
+    load.start()
+    assert wait_until(lambda: load.payments > first, 10)
+    load.pause()
+    assert load.failures == 0
+    hostiles = hostile.lines("h", "4000001234567899")
+    hostile.append(settings, hostiles)
+    load.write(hostile.payments("p", 7, "a", "b"))
+    incoming = list(read_all(settings, topics.INCOMING.name, topics.INCOMING.partitions))
+    assert len(incoming) == load.payments + len(hostiles) + 7
+    assert len({(record.key, record.value) for record in incoming}) > 0.9 * len(incoming)
+
+
+def test_the_control_counts_what_stands_twice(settings: KafkaSettings) -> None:
+    assert control_sink(settings)[1:3] == (0, 0)
+    load = Load(settings, rate=1, accounts=60, seed=3)
+    load.write([(USUAL.name, 0, None, value) for value in (b"1/0", b"1/1", b"1/0", b"1/0")])
+    assert control_sink(settings)[1:3] == (4, 2)
