@@ -1,4 +1,4 @@
-"""Chaos: a payment system of its own on this machine, and faults drawn from a seed, one after another, under load; then every checker.
+"""Chaos: a payment system of its own on this machine, faults drawn from a seed, one after another, under load; then every checker.
 
 Exit status 1 when an invariant does not hold, or a control did not double. docs/pipelines/chaos.md
 """

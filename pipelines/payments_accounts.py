@@ -1,4 +1,4 @@
-"""Payments live, the accounts alone: payments.inflight → journal, statuses, further legs. Flags: docs/pipelines/payments_live.md."""
+"""Payments live, the accounts alone: payments.inflight → journal, statuses, further legs."""
 
 from pipelines.common import main
 from pipelines.payments_live import run_stages

@@ -1,4 +1,4 @@
-"""Administration: open, limit, freeze, unfreeze or close an account, put a velocity rule in force, pin the version of a stage's rules.
+"""Administration: open, limit, freeze or close an account, put a velocity rule in force, pin the version of a stage's rules.
 
 `payments_admin ACTION --flags`, ACTION one of open, limit, freeze, unfreeze, close, rule, version. Flags: docs/pipelines/payments_admin.md.
 """

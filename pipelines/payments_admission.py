@@ -1,4 +1,4 @@
-"""Payments live, admission alone: payments.incoming → first legs, statuses, dead letters. Flags: docs/pipelines/payments_live.md."""
+"""Payments live, admission alone: payments.incoming → first legs, statuses, dead letters."""
 
 from pipelines.common import main
 from pipelines.payments_live import run_stages

@@ -1,4 +1,4 @@
-"""The ticker: each second a tick onto every partition of payments.inflight and payments.status, so that deadlines fire on quiet ones.
+"""The ticker: each second a tick onto every partition of payments.inflight and payments.status, so that deadlines fire.
 
 Restarts, gaps and a second ticker are harmless: a tick only moves the clock to its append time. Flags: docs/pipelines/payments_ticker.md.
 """

@@ -1,4 +1,4 @@
-"""Verify: every invariant of the payment system is checked over the topics that a run left; each violation is a line that says where.
+"""Verify: every invariant of the payment system is checked over the topics that a run left; each violation is a line.
 
 topics on disk → all checkers of payments.checkers. With --from_topics the topics of a broker are put on disk first, and every stage is
 folded again: what it regenerates is compared byte for byte. Exit status 1 when something is found. Flags: docs/pipelines/payments_verify.md

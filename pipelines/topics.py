@@ -1,4 +1,4 @@
-"""Topics: makes the payment topics that are missing on the broker, and says how those that are there differ from what they should be.
+"""Topics: makes the payment topics that are missing on the broker, and says how others differ from what they should be.
 
 Exit status 1 when one differs: partition counts and timestamp types never change under a running topic. docs/operations.md.
 """
