@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 from multiprocessing import forkserver
+from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -28,6 +29,12 @@ LOADED = ["apache_beam", "apache_beam.runners.worker.sdk_worker", "confluent_kaf
 
 GRACE = 10.0
 """Seconds that a worker has to end after TERM."""
+
+LEAVING = 2.0
+"""Seconds that a worker has to end by itself when its runner has closed the connection."""
+
+KNOWN = 20
+"""Workers of one id that are remembered: of each TaskManager one at most runs, and those of dead ones are never asked for."""
 
 
 def work(control: str, worker_id: str) -> None:
@@ -52,35 +59,51 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         self._context.set_forkserver_preload(LOADED)
         forkserver.ensure_running()  # it loads while nobody waits
         self._lock = threading.Lock()
-        self._workers: dict[str, ForkServerProcess] = {}
+        self._workers: dict[str, list[ForkServerProcess]] = {}
 
     def StartWorker(self, request, context):  # the names are the service's
         """Answers when the process runs; it then connects by itself."""
         with self._lock:
-            for worker_id in [name for name, worker in self._workers.items() if not worker.is_alive()]:
-                del self._workers[worker_id]  # its TaskManager died, and it with it: nobody will ask to stop it
             try:
                 arguments = (request.control_endpoint.url, request.worker_id)
                 worker = self._context.Process(target=work, args=arguments)
                 worker.start()
             except OSError as error:
                 return beam_fn_api_pb2.StartWorkerResponse(error=f"cannot start a worker: {error.strerror}")
-            self._workers[request.worker_id] = worker
+            known = self._workers.setdefault(request.worker_id, [])
+            known.append(worker)
+            del known[:-KNOWN]
         logging.info("worker %s is process %d, for %s", request.worker_id, worker.pid, request.control_endpoint.url)
         return beam_fn_api_pb2.StartWorkerResponse()
 
     def StopWorker(self, request, context):
-        """Ends the worker of that id, if it still runs."""
+        """Ends the worker of that id, if it still runs.
+
+        Each TaskManager counts its workers from 1, so several that share a pool use the same ids, and the request does not say whose it is.
+        A runner closes the connection of a worker before it asks, and the worker then ends by itself: so where one has ended it was that
+        one, and where none has, and there are several, none is ended by force. (The wrong one would take its job down for 3 minutes.)
+        """
         with self._lock:
-            worker = self._workers.pop(request.worker_id, None)
+            known = list(self._workers.get(request.worker_id, ()))
+        worker = known[0] if len(known) == 1 else ended_first(known)
+        with self._lock:
+            if worker in self._workers.get(request.worker_id, ()):
+                self._workers[request.worker_id].remove(worker)
         if worker:
             end(worker)
         return beam_fn_api_pb2.StopWorkerResponse()
 
     def stop_all(self) -> None:
         """Ends all workers."""
-        for worker in self._workers.values():
-            end(worker)
+        for workers in self._workers.values():
+            for worker in workers:
+                end(worker)
+
+
+def ended_first(workers: list[ForkServerProcess]) -> ForkServerProcess | None:
+    """Waits a moment for one of them to end by itself."""
+    wait([worker.sentinel for worker in workers], LEAVING if workers else 0)
+    return next((worker for worker in workers if not worker.is_alive()), None)
 
 
 def end(worker: ForkServerProcess) -> None:
