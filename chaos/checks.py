@@ -58,9 +58,9 @@ def control_reader(folder: Path) -> tuple[Control, list[str]]:
     return Control("reader without filter", records, doubled, f"{wrong} accounts with a wrong balance"), violations
 
 
-def read_all(settings: KafkaSettings, topic: str, partitions: int) -> Iterator[Record]:
+def read_all(settings: KafkaSettings, topic: str, partitions: int, from_clients: bool = False) -> Iterator[Record]:
     """Everything on a topic, to its end now."""
-    reader = LogReader(settings.resolved(), topic, "chaos.check")
+    reader = LogReader(settings.resolved(), topic, "chaos.check", from_clients)
     try:
         bounds = reader.bounds(range(partitions))
         places = {number: bound.low for number, bound in bounds.items() if bound.low < bound.end}

@@ -40,7 +40,7 @@ SECRET = "BEAM_ON_RAILS_CHAOS_SECRET"
 """The variable with the password of the broker: a canary, made anew for each run."""
 
 DISK_MB = 64
-FRESH_S = 180.0
+FRESH_S = 300.0
 _PROXY, _SECURE = 11, 12  # ports, from the base of the stack
 _LATEST_S = 1.5  # a confirmation that is older than that is none of now
 _MARGIN_MS = 1500  # after a kill: what is said until then may have been on its way

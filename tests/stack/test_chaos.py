@@ -75,7 +75,7 @@ def test_the_load_is_paced_and_goes_on_after_a_pause(settings: KafkaSettings) ->
     hostiles = hostile.lines("h", "4000001234567899")
     hostile.append(settings, hostiles)
     load.write(hostile.payments("p", 7, "a", "b"))
-    incoming = list(read_all(settings, topics.INCOMING.name, topics.INCOMING.partitions))
+    incoming = list(read_all(settings, topics.INCOMING.name, topics.INCOMING.partitions, True))
     assert len(incoming) == load.payments + len(hostiles) + 7
     assert len({(record.key, record.value) for record in incoming}) > 0.9 * len(incoming)
 
