@@ -217,6 +217,7 @@ def lost_acknowledgements(system: System, dice: float) -> Done:
 def full_disk(system: System, dice: float) -> Done:
     """Snapshots and checkpoints find no room for a while; in every second case the workers die meanwhile."""
     seconds = _between(dice, 10, 15)
+    before = system.watch.unsaved
     for disk in system.disks:
         disk.fill()
     try:
@@ -224,13 +225,13 @@ def full_disk(system: System, dice: float) -> Done:
         if dice < 0.5:
             kill_worker(system, dice)
             time.sleep(3)
-        unsaved = sum(turn["unsaved"] for turn in system._turns())
+        unsaved = max(0, system.watch.unsaved - before)
     finally:
         for disk in system.disks:
             disk.free()
     how = "full" if system.disks[0].mounted else "not writable"
     killed = ", workers killed meanwhile" if dice < 0.5 else ""
-    return Done(f"{how} for {seconds} s ({unsaved} unsaved in the last turns){killed}", _now(_ON_ITS_WAY_MS))
+    return Done(f"{how} for {seconds} s ({unsaved} snapshots told as unsaved){killed}", _now(_ON_ITS_WAY_MS))
 
 
 def torn_snapshot(system: System, dice: float) -> Done:

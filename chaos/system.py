@@ -5,12 +5,13 @@ checkpoints lie on small file systems in memory where we may mount some, so that
 """
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -25,14 +26,14 @@ from pipelines.common import UsageError
 from pipelines.live_job import LiveJob
 from pipelines.live_watch import Watch
 from pipelines.payments_ticker import run_ticker
-from pipelines.topics import make_topics
+from pipelines.topics import METRICS, make_topics
 from schemas.rails import Record
 from stack.cluster import Stack
 from stack.errors import StackError
 from stack.kafka import Kafka, Sasl
 from stack.services import wait_until
 from stack.tls import Files
-from transforms.fold import ContractError
+from transforms.fold import ContractError, Topic
 from transforms.kafka_settings import KafkaSettings, kafka_settings
 from transforms.kafka_topics import KafkaTopics
 
@@ -63,9 +64,14 @@ class ProxiedKafka(Kafka):
 
 
 class FreshWatch(Watch):
-    """Also knows when the newest confirmation was appended, ms."""
+    """Also knows when the newest confirmation was appended (ms), and how many snapshots found no room."""
 
-    confirmed_at = 0
+    confirmed_at = unsaved = 0
+
+    def _take(self, topic: Topic, partition: int, records: Sequence[Record]) -> None:
+        super()._take(topic, partition, records)
+        if topic.name == METRICS.name:
+            self.unsaved += sum(json.loads(record.value or b"")["unsaved"] for record in records)
 
     def _book(self, record: Record) -> None:
         before = self.books.confirmed
