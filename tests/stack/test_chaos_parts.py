@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -20,19 +22,22 @@ from chaos.proxy import Proxy
 from chaos.results import Control, Outcome, Result, as_json, recovery, summary, table, write_results
 from chaos.run import silent, suffer
 from chaos.schedule import Planned, plan
-from chaos.system import Disk, ProxiedKafka
+from chaos.system import Disk, FreshWatch, ProxiedKafka, System
 from payments import topics
 from payments.admission import DAY_MS, Admission
+from payments.books import Books
+from payments.live_stages import KINDS
 from pipelines import chaos as command
 from pipelines.catalog import pipelines
 from pipelines.common import UsageError
 from pipelines.registry import REGISTRY
-from schemas.payments import LedgerEntry, Money, PaymentStatus
+from pipelines.topics import METRICS
+from schemas.payments import LedgerEntry, Money, PaymentConfirmed, PaymentStatus
 from schemas.rails import DeadLetter, Origin, Position, Record, Source
 from stack.kafka import Kafka
 from stack.services import wait_until
 from transforms.chunks import pack_chunks
-from transforms.fold import DEAD_LETTERS
+from transforms.fold import DEAD_LETTERS, MissingRecord, Topic
 from transforms.fold_bounded import Engine
 from transforms.loop import Stage
 from transforms.snapshots import TornSnapshot, encode_shard, restore_shard
@@ -235,6 +240,75 @@ class TestDamage:
         disk.free()
         assert [path.stat().st_mode & 0o777 for path in (disk.place, disk.place / "a")] == [0o755] * 2
         disk.close()
+
+
+class TestFresh:
+    """When a system counts as recovered."""
+
+    @pytest.fixture
+    def system(self) -> System:
+        system: Any = System.__new__(System)  # one that nothing was started for
+        now = int(time.time() * 1000)
+        turns = {(kind.stage, 0): {"at": now, "lag": 0, "worker": "host:1"} for kind in KINDS}
+        system.lanes, system.rate, system.violations = 1, 100, []
+        system.job = SimpleNamespace(found=lambda: {"state": "RUNNING", "jid": "1"})
+        system.watch = SimpleNamespace(_lock=threading.Lock(), turns=turns, confirmed_at=now, check=lambda: None)
+        return system
+
+    def test_one_that_is(self, system: System) -> None:
+        since = int(time.time() * 1000) - 500
+        assert system.stale(since) == "" and system.wait_fresh(since, 0) and system.workers() == [1]
+
+    def test_what_was_said_before_does_not_count(self, system: System) -> None:
+        assert system.stale(int(time.time() * 1000) + 5000) == "payments.admission/0 has not reported"
+
+    @pytest.mark.parametrize(
+        ("change", "why"),
+        [
+            ({"job": SimpleNamespace(found=lambda: None)}, "the job is unknown"),
+            ({"job": SimpleNamespace(found=lambda: {"state": "RESTARTING"})}, "the job is RESTARTING"),
+            ({"lanes": 2}, "payments.admission/1 has not reported"),
+        ],
+    )
+    def test_one_that_is_not(self, system: System, change: dict[str, Any], why: str) -> None:
+        vars(system).update(change)
+        assert system.stale(0) == why
+        assert not system.wait_fresh(0, 0) and system.violations == [f"not fresh within 0 s: {why}"]
+
+    def test_lag_and_confirmations(self, system: System) -> None:
+        turn = system.watch.turns["payments.watchdog", 0]
+        turn["lag"] = 101
+        assert system.stale(0) == "payments.watchdog/0 lags by 101"
+        turn["lag"] = 100
+        system.watch.confirmed_at -= 60_000
+        assert system.stale(0) == "nothing is confirmed"
+
+    def test_a_broken_contract_that_the_watch_sees_is_a_violation(
+        self, system: System, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken() -> None:
+            raise MissingRecord("payments.journal/3: a hole")
+
+        after = SimpleNamespace(repeats=0)
+        monkeypatch.setattr("chaos.system.FreshWatch", lambda settings: after)
+        vars(system).update(
+            direct=None,
+            tell=lambda line: None,
+            watch=SimpleNamespace(check=broken, close=lambda: None, repeats=7),
+        )
+        system.check()
+        assert system.violations == ["watch: payments.journal/3: a hole"] and vars(system)["watch"] is after
+
+    def test_the_watch_knows_the_newest_confirmation_and_snapshots_without_room(self) -> None:
+        watch: Any = FreshWatch.__new__(FreshWatch)
+        watch._lock, watch._filters, watch.turns, watch.books, watch.repeats = threading.Lock(), {}, {}, Books(), 0
+        event = PaymentConfirmed("p", "DEPOSIT", None, "a", Money(1, "EUR"), None, 1, 2, (1,))
+        watch._book(Record(0, 77, b"p", REGISTRY.encode(event), None, ()))
+        assert watch.confirmed_at == 77
+        turns = [{"stage": "s", "lane": 0, "unsaved": n} for n in (2, 3)]
+        records = [Record(n, 0, None, json.dumps(turn).encode(), None, ()) for n, turn in enumerate(turns)]
+        watch._take(Topic(METRICS.name, 1), 0, records)
+        assert watch.unsaved == 5
 
 
 @pytest.fixture
