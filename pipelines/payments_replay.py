@@ -43,12 +43,16 @@ class ReplayOptions(JobOptions):
 def build_pipeline(p: beam.Pipeline, options: ReplayOptions, folder: Path) -> None:
     """`folder` gets differences.txt (empty when the replay is exact), compared.txt (records that agree, a line per block), shards.jsonl."""
     recorded = [topic.name for topic in (*COMPARED, topics.BALANCES)]
-    chunks = [p | f"Read {name}" >> ReadTopic(options.input, name) for name in recorded] | "Merge" >> beam.Flatten()
-    replayed = chunks | "Replay" >> CompareReplay(
-        partial(accounts_engine, read_ids(Path(options.input)).get(topics.INFLIGHT.name, "")),
-        topics.INFLIGHT.name,
-        [topic.name for topic in COMPARED],
-        [topics.BALANCES.name],
+    replayed = (
+        p
+        | "Read" >> ReadTopic(options.input, recorded)
+        | "Replay"
+        >> CompareReplay(
+            partial(accounts_engine, read_ids(Path(options.input)).get(topics.INFLIGHT.name, "")),
+            topics.INFLIGHT.name,
+            [topic.name for topic in COMPARED],
+            [topics.BALANCES.name],
+        )
     )
     _ = replayed.differences | "WriteDifferences" >> WriteLines(str(folder / "differences.txt"))
     _ = replayed.compared | "AsText" >> beam.Map(str) | "WriteCompared" >> WriteLines(str(folder / "compared.txt"))

@@ -70,10 +70,9 @@ def build_pipeline(
         logs = read_logs(_by_name(partitions, names) if names else partitions, REGISTRY.decode)
         return check_all(logs, drained=drained, memory_ms=ttl_ms + CLOCK_TOLERANCE_MS)
 
-    chunks = [p | f"Read {topic.name}" >> ReadTopic(folder / "topics", topic.name) for topic in topics.ALL]
-    merged = chunks | "Merge" >> beam.Flatten()
-    _ = merged | "CheckLogs" >> CheckLogs(check) | "Write" >> WriteLines(str(output))
-    return merged
+    chunks = p | "Read" >> ReadTopic(folder / "topics", [topic.name for topic in topics.ALL])
+    _ = chunks | "CheckLogs" >> CheckLogs(check) | "Write" >> WriteLines(str(output))
+    return chunks
 
 
 def _by_name(partitions: Partitions, names: Mapping[str, str]) -> Iterator[tuple[str, int, Iterable[Record]]]:

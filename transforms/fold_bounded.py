@@ -108,18 +108,20 @@ class _FoldShard(beam.DoFn):
         self.engine = self.make_engine()
 
     def process(self, element: tuple[int, Iterable[Chunk]]) -> Iterator[Any]:
-        partition, chunks = element
+        with collect_rarely():
+            yield from self._fold(*element)
+
+    def _fold(self, partition: int, chunks: Iterable[Chunk]) -> Iterator[Any]:
         shard = self.engine.shard(partition)
         encoder = OutputEncoder(self.engine.registry, shard)
         streams: dict[tuple[str, int], _Stream] = {}
         if self.start_from is not None:
             self.start_from.restore(shard)
-        with collect_rarely():
-            for times, emitted in fold_chunks(shard, chunks, self.engine.registry):
-                for place, caused, written in _by_place(times, emitted):
-                    if place not in streams:
-                        streams[place] = _Stream(*place, encoder)
-                    yield from streams[place].add(caused, written)
+        for times, emitted in fold_chunks(shard, chunks, self.engine.registry):
+            for place, caused, written in _by_place(times, emitted):
+                if place not in streams:
+                    streams[place] = _Stream(*place, encoder)
+                yield from streams[place].add(caused, written)
         for _, stream in sorted(streams.items()):
             if stream.emitted:
                 yield stream.close_chunk()
@@ -200,7 +202,10 @@ def _fold_singly(shard: Shard, records: Iterable[Record]) -> tuple[list[int], li
 
 @contextmanager
 def collect_rarely() -> Iterator[None]:
-    """A fold makes many small objects and no cycles: looking for garbage as often as Python does takes a fifth of its time."""
+    """A fold makes many small objects and no cycles: looking for garbage as often as Python does takes a fifth of its time.
+
+    What it made should be gone when this ends, for then Python looks through all that is young.
+    """
     before = gc.get_threshold()
     gc.set_threshold(200_000, *before[1:])
     try:

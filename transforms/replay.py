@@ -108,28 +108,30 @@ class _FoldAgain(beam.DoFn):
         self.engine = self.make_engine()
 
     def process(self, element: tuple[int, Iterable[Chunk]]) -> Iterator[Any]:
-        partition, chunks = element
+        with collect_rarely():
+            yield from self._fold(*element)
+
+    def _fold(self, partition: int, chunks: Iterable[Chunk]) -> Iterator[Any]:
         registry, wanted = self.engine.registry, self.wanted
         shard = self.engine.shard(partition)
         encoder = OutputEncoder(registry, shard)
         streams: dict[tuple[str, int], _Blocks] = {}
         upserts: dict[tuple[str, int, bytes], Emitted] = {}
-        with collect_rarely():
-            for _, emitted in fold_chunks(shard, chunks, registry):
-                for one in emitted:
-                    topic, target, key, _, _, _, version = one
-                    if topic not in wanted:
-                        continue
-                    if version is not None:
-                        upsert = (topic, target, key or b"")
-                        held = upserts.get(upsert)
-                        if held is None or version > (held[-1] or 0):
-                            upserts[upsert] = one
-                        continue
-                    place = (topic, target)
-                    if place not in streams:
-                        streams[place] = _Blocks(encoder)
-                    streams[place].add(one)
+        for _, emitted in fold_chunks(shard, chunks, registry):
+            for one in emitted:
+                topic, target, key, _, _, _, version = one
+                if topic not in wanted:
+                    continue
+                if version is not None:
+                    upsert = (topic, target, key or b"")
+                    held = upserts.get(upsert)
+                    if held is None or version > (held[-1] or 0):
+                        upserts[upsert] = one
+                    continue
+                place = (topic, target)
+                if place not in streams:
+                    streams[place] = _Blocks(encoder)
+                streams[place].add(one)
         for (topic, target), stream in sorted(streams.items()):
             yield from _named(topic, target, shard.source, stream.close(), _AGAIN)
         for (topic, target, key), (_, _, _, event, *_) in sorted(upserts.items(), key=itemgetter(0)):
@@ -183,6 +185,10 @@ class _SplitRecorded(beam.DoFn):
 
     def process(self, element: tuple[tuple[str, int], Iterable[Chunk]]) -> Iterator[tuple[str, tuple[int, bytes]]]:
         (topic, partition), chunks = element
+        with collect_rarely():
+            yield from self._split(topic, partition, chunks)
+
+    def _split(self, topic: str, partition: int, chunks: Iterable[Chunk]) -> Iterator[tuple[str, tuple[int, bytes]]]:
         if topic in self.upserts:
             newest = {record.key or b"": record.value for record in records_in_order(chunks)}
             for key, value in sorted(newest.items()):
@@ -190,16 +196,15 @@ class _SplitRecorded(beam.DoFn):
             return
         streams: dict[Source, list[bytes]] = {}
         marks: dict[Source, tuple[int, int]] = {}
-        with collect_rarely():
-            for _, _, raw, recorded, origin, _ in records_in_order(chunks):
-                if origin is None or origin[0][:2] != self.written_by:
-                    continue
-                writer, offset, index, _ = origin
-                if (offset, index) <= marks.get(writer, (-1, -1)):
-                    continue
-                marks[writer] = (offset, index)
-                stream = streams.setdefault(writer, [])
-                stream.append(encode_record(_new(Record, (len(stream), 0, raw, recorded, origin, ()))))
+        for _, _, raw, recorded, origin, _ in records_in_order(chunks):
+            if origin is None or origin[0][:2] != self.written_by:
+                continue
+            writer, offset, index, _ = origin
+            if (offset, index) <= marks.get(writer, (-1, -1)):
+                continue
+            marks[writer] = (offset, index)
+            stream = streams.setdefault(writer, [])
+            stream.append(encode_record(_new(Record, (len(stream), 0, raw, recorded, origin, ()))))
         for writer, stream in sorted(streams.items()):
             parts = (stream[first : first + CHUNK_RECORDS] for first in range(0, len(stream), CHUNK_RECORDS))
             blocks = ((len(part), b"".join(part)) for part in parts)

@@ -3,7 +3,7 @@
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,17 +103,19 @@ def _misplaced(directory: str | Path, chunk: Chunk, topics: Mapping[str, int]) -
 
 
 class ReadTopic(beam.PTransform):
-    """Root → PCollection[Chunk]: a topic on disk, its partitions read in parallel, the chunks of each in offset order.
+    """Root → PCollection[Chunk]: one topic on disk or several, their partitions read in parallel, the chunks of each in offset order.
 
     Timestamps are not set (chunks carry the clock). The files must exist when the pipeline is built: TopicFileError
     says what is wrong.
     """
 
-    def __init__(self, directory: str | Path, topic: str, chunk_records: int = CHUNK_RECORDS) -> None:
+    def __init__(self, directory: str | Path, topics: str | Sequence[str], chunk_records: int = CHUNK_RECORDS) -> None:
         super().__init__()
         if chunk_records < 1:
             raise ValueError(f"chunk_records must be at least 1, got {chunk_records}")
-        self._paths = [(number, str(path)) for number, path in enumerate(topic_paths(directory, topic))]
+        names = [topics] if isinstance(topics, str) else topics
+        paths = [path for name in names for path in topic_paths(directory, name)]
+        self._paths = [(number, str(path)) for number, path in enumerate(paths)]
         self._chunk_records = chunk_records
 
     def expand(self, root: Any) -> Any:

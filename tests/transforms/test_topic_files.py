@@ -384,6 +384,15 @@ def test_read_topic_transform_gives_every_chunk(tmp_path: Path, make_pipeline, s
         assert_that(read, equal_to(list(read_topic(tmp_path, "a", size))))
 
 
+def test_several_topics_are_read_at_once(tmp_path: Path, make_pipeline) -> None:
+    write_topics(tmp_path, TOPICS, chunks_of(64))
+    names = sorted(TOPICS)
+    assert len(names) > 1
+    with make_pipeline() as p:
+        read = p | ReadTopic(tmp_path, names)
+        assert_that(read, equal_to([chunk for name in names for chunk in read_topic(tmp_path, name)]))
+
+
 def test_read_topic_transform_refuses_a_missing_topic_when_built(tmp_path: Path) -> None:
     with pytest.raises(TopicFileError, match="no such topic folder"):
         ReadTopic(tmp_path, "a")
