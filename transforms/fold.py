@@ -385,7 +385,10 @@ class Shard:
                 self._pass_by(event, context)
         except BadRecord as error:
             self._refuse(record, error, context, before)
-        self._count(context._counted or "applied")
+        if context._counted:
+            self._count(context._counted)
+        else:
+            self.counts.applied += 1
 
     def identify(self, emitted: Iterable[Emitted]) -> list[Output]:
         """Gives what was emitted its identity (5). What goes to one partition comes in the order in which it was emitted."""

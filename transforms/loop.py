@@ -61,6 +61,7 @@ class Loop:
                 f"hop_ms must be >= 0, tick_ms and chunk_records >= 1, got {hop_ms}, {tick_ms}, {chunk_records}"
             )
         self.registry, self.entry, self.ticked = registry, entry, tuple(ticked)
+        self._encoders = {kind: (registry.frame(kind), registry.codec(kind).encode_behind) for kind in registry.kinds}
         self.hop_ms, self.tick_ms, self.chunk_records = hop_ms, tick_ms, chunk_records
         self._partitions: dict[tuple[str, int], _Partition] = {}
         # (time of append, what one record caused); times never fall, so it is a queue
@@ -139,11 +140,12 @@ class Loop:
 
     def _append_outputs(self, at: int, outputs: Iterable[Output]) -> None:
         """Appends what one record caused; of upserts the newest version per key is kept for the end, as they may be coalesced."""
-        encode, append, upserts = self.registry.encode, self._append, self._upserts
+        encoders, append, upserts = self._encoders, self._append, self._upserts
         for output in outputs:
             topic, number, key, event, origin, version = output
             if version is None:
-                append(at, topic, number, key, encode(event), event, origin, ())
+                frame, encode = encoders[type(event)]
+                append(at, topic, number, key, encode(frame, event), event, origin, ())
                 continue
             place = (topic, number, key or b"")
             held = upserts.get(place)
