@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from pipelines.common import JobOptions, UsageError, check_range, parse_options, runs_in_process
-from stack.ports import OFFSETS, Ports, variable
+from stack.ports import Ports
 from transforms.fold_log import FoldLogKnobs
 from transforms.kafka_headers import Headings
 from transforms.kafka_settings import KafkaSettings, kafka_settings
@@ -77,13 +77,10 @@ def knobs_of(options: LiveOptions) -> FoldLogKnobs:
 def broker_settings(options: BrokerOptions, environment: Mapping[str, str] | None = None) -> KafkaSettings:
     """The settings of the Kafka clients; `--bootstrap` counts before the file, the local stack's broker where neither is given."""
     environment = os.environ if environment is None else environment
-    # Ports of the local stack have names that begin as those of properties do.
-    ports = set(map(variable, OFFSETS))
-    properties = {name: value for name, value in environment.items() if name not in ports}
     bootstrap = options.bootstrap or None
     if bootstrap is None and not options.kafka_config:
         bootstrap = f"{HOST}:{Ports.from_environment(environment).kafka}"
-    return kafka_settings(bootstrap, options.kafka_config or None, properties)
+    return kafka_settings(bootstrap, options.kafka_config or None, environment)
 
 
 def given_flags(argv: Sequence[str]) -> dict[str, str]:

@@ -19,7 +19,7 @@ BASE_VARIABLE = "BEAM_ON_RAILS_PORTS"
 class Ports:
     """The ports of one stack. `Ports.of(base)` takes offsets 23 to 99 from the base, so bases lie 100 apart.
 
-    Each field can be moved alone by a variable: `kafka` by BEAM_ON_RAILS_KAFKA_PORT, and so on. The last four are
+    Each field can be moved alone by a variable: `kafka` by BEAM_ON_RAILS_PORT_KAFKA, and so on. The last four are
     the first of ten ports each: one for each TaskManager or worker pool.
     """
 
@@ -65,7 +65,7 @@ class Ports:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Ports":
-        """The base from BEAM_ON_RAILS_PORTS, single ports from BEAM_ON_RAILS_<NAME>_PORT."""
+        """The base from BEAM_ON_RAILS_PORTS, single ports from BEAM_ON_RAILS_PORT_<NAME>."""
         base = _number(environment, BASE_VARIABLE, BASE)
         return cls(**{name: _number(environment, variable(name), base + offset) for name, offset in OFFSETS.items()})
 
@@ -92,7 +92,7 @@ OFFSETS = {
 
 def variable(name: str) -> str:
     """The environment variable that moves one port."""
-    return f"BEAM_ON_RAILS_{name.upper()}_PORT"
+    return f"BEAM_ON_RAILS_PORT_{name.upper()}"
 
 
 def _number(environment: Mapping[str, str], name: str, default: int) -> int:

@@ -108,9 +108,9 @@ def options(**values: str) -> PaymentsLiveOptions:
 
 
 def test_the_broker_is_the_named_one_or_the_stacks(tmp_path: Path) -> None:
-    stack = {"BEAM_ON_RAILS_PORTS": "24000", "BEAM_ON_RAILS_KAFKA_CONTROLLER_PORT": "24555"}
+    stack = {"BEAM_ON_RAILS_PORTS": "24000", "BEAM_ON_RAILS_PORT_KAFKA_CONTROLLER": "24555"}
     assert broker_settings(options(), stack).servers == "127.0.0.1:24092"
-    assert broker_settings(options(), {"BEAM_ON_RAILS_KAFKA_PORT": "7777"}).servers == "127.0.0.1:7777"
+    assert broker_settings(options(), {"BEAM_ON_RAILS_PORT_KAFKA": "7777"}).servers == "127.0.0.1:7777"
     assert broker_settings(options(bootstrap="there:9092"), stack).servers == "there:9092"
     file = tmp_path / "kafka.properties"
     file.write_text("bootstrap.servers=far:1\n")

@@ -75,4 +75,4 @@ def test_help_names_folders_and_ports(capsys: pytest.CaptureFixture[str]) -> Non
         cli.main(["--help"])
     said = capsys.readouterr().out
     assert "BEAM_ON_RAILS_STACK" in said
-    assert "BEAM_ON_RAILS_KAFKA_PORT" in said
+    assert "BEAM_ON_RAILS_PORT_KAFKA" in said

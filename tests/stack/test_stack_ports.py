@@ -29,10 +29,10 @@ def test_an_empty_variable_is_none() -> None:
     ("environment", "message"),
     [
         ({"BEAM_ON_RAILS_PORTS": "high"}, "BEAM_ON_RAILS_PORTS=high: not a port number"),
-        ({"BEAM_ON_RAILS_KAFKA_PORT": "80"}, r"port 80 \(kafka\): take one from 1024 to 65535"),
+        ({"BEAM_ON_RAILS_PORT_KAFKA": "80"}, r"port 80 \(kafka\): take one from 1024 to 65535"),
         ({"BEAM_ON_RAILS_PORTS": "65530"}, "take one from 1024 to 65535"),
-        ({"BEAM_ON_RAILS_KAFKA_PORT": "19081"}, "port 19081 is both rest and kafka: move one of them"),
-        ({"BEAM_ON_RAILS_POSTGRES_PORT": "19045"}, "port 19045 is both postgres and taskmanager-6"),
+        ({"BEAM_ON_RAILS_PORT_KAFKA": "19081"}, "port 19081 is both rest and kafka: move one of them"),
+        ({"BEAM_ON_RAILS_PORT_POSTGRES": "19045"}, "port 19045 is both postgres and taskmanager-6"),
     ],
 )
 def test_ports_that_cannot_be_are_refused(environment: dict[str, str], message: str) -> None:
