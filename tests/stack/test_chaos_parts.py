@@ -20,7 +20,7 @@ from chaos.checks import control_reader, wrong_balances
 from chaos.faults import FAULTS, Done, damage, stopped
 from chaos.proxy import Proxy
 from chaos.results import Control, Outcome, Result, as_json, recovery, summary, table, write_results
-from chaos.run import silent, suffer
+from chaos.run import provoke, silent, suffer
 from chaos.schedule import Planned, plan
 from chaos.system import Disk, FreshWatch, ProxiedKafka, System
 from payments import topics
@@ -378,6 +378,15 @@ class TestSuffering:
         system = Quiet(ended=True)
         assert self.suffer(monkeypatch, system).what == "dice 0.5; taskmanager-1 had ended"
         assert system.violations == ["fault 3 (fake): the job ended (1)"]
+
+    def test_a_control_that_did_not_double_is_provoked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        system: Any = Quiet()
+        system.direct = None
+        monkeypatch.setitem(FAULTS, "worker-kill", lambda system, dice: Done("", 0))
+        monkeypatch.setattr("chaos.run.control_sink", lambda _: Control("c", 9, len(system.done) // 2, ""))
+        assert provoke(system, 0) == 2 and system.done == ["wait", "wait"]
+        monkeypatch.setattr("chaos.run.control_sink", lambda _: Control("c", 9, 0, ""))
+        assert provoke(system, 0) == 5
 
     def test_stopped_processes_are_woken_in_any_case(self, sleeper: subprocess.Popen[bytes]) -> None:
         with pytest.raises(KeyError), stopped([sleeper.pid, 2**22 + 1]):
