@@ -1,6 +1,5 @@
 """The registry: schema ids, and events as Confluent-framed values (a zero byte, the id in four bytes, Avro)."""
 
-from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -63,11 +62,6 @@ class Registry:
     def codec(self, kind: type) -> Codec:
         """The codec of the values of this type, behind their frame; KeyError for a type without an id."""
         return self._writers[kind][1]
-
-    def writer(self, kind: type) -> tuple[bytes, Callable[[Any], bytes]]:
-        """The frame of this type, and the function that encodes what follows it; KeyError for a type without an id."""
-        frame, codec = self._writers[kind]
-        return frame, codec.encode
 
     def encode(self, event: Any) -> bytes:
         """The framed value of an event; KeyError for a type without an id."""

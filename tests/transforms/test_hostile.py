@@ -53,7 +53,13 @@ _SHAPES = {
 class Everything:
     """The registry of payments, and the two shapes."""
 
-    encode, frame, schema, writer = REGISTRY.encode, REGISTRY.frame, REGISTRY.schema, REGISTRY.writer
+    encode, frame, schema, codec, kinds = (
+        REGISTRY.encode,
+        REGISTRY.frame,
+        REGISTRY.schema,
+        REGISTRY.codec,
+        REGISTRY.kinds,
+    )
 
     @staticmethod
     def decode(value: bytes) -> Any:
