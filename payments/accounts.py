@@ -357,7 +357,7 @@ class AccountProcessor(Processor):
                 leg.reference,
                 leg.admitted_at,
                 at,
-                tuple(b - a for a, b in itertools.pairwise(times)),
+                tuple([b - a for a, b in itertools.pairwise(times)]),
             ),
         )
         self._status(leg, "ACCC", context)

@@ -17,6 +17,9 @@ cdef class Run:
 
 
 cdef class Shard:
+    cdef public object _key, _on_event
+    cdef public tuple _reads
+    cdef public bint _proven
     cdef public object processor, source, partitions, decode, dead_letters
     cdef public object offset, clock, version, shared, counts, checksum, _last
     cdef public dict entities, deadlines, marks, prevs

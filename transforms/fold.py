@@ -261,6 +261,8 @@ class Shard:
     ) -> None:
         """`topic` is the topic id, `partitions` how many the topic has, `decode` makes events of values or raises BadRecord."""
         self.processor = processor
+        self._key, self._on_event, self._reads = processor.key, processor.on_event, processor.reads
+        self._proven = not processor.from_clients  # origins on the topic are those of stages
         self.source = Source(processor.stage, topic, partition)
         self.partitions = partitions
         self.decode = decode
@@ -341,7 +343,7 @@ class Shard:
         offset, at, raw, value, origin, _ = record
         if offset != self.offset:
             raise Gap(f"{self._here(self.offset)}: expected this offset, got {offset}")
-        context, processor = self._context, self.processor
+        context = self._context
         context._emitted, context._index, context._counted, context._partitions = emitted, 0, "", 0
         context.offset, context.at, context._value = offset, at, value
         # Every record moves the clock, repeats too (2), and fires what is due before it is looked at (3).
@@ -352,7 +354,7 @@ class Shard:
             context._counted = ""
         self._last = record
         self.offset = offset + 1
-        if origin is not None and not processor.from_clients and self._is_repeat(origin):
+        if origin is not None and self._proven and self._is_repeat(origin):
             self.counts.duplicate += 1
             return
         before = len(emitted)  # what deadlines gave stands, whatever becomes of the record
@@ -361,11 +363,11 @@ class Shard:
                 if not value:
                     raise BadRecord("EMPTY_VALUE")
                 event = self.decode(value)
-            if type(event) in processor.reads:
-                key = processor.key(event)
+            if type(event) in self._reads:
+                key = self._key(event)
                 if key is None:
                     context._key = None
-                    processor.on_broadcast(event, context)
+                    self.processor.on_broadcast(event, context)
                 else:
                     entities = self.entities
                     entity = entities.get(key)
@@ -375,7 +377,7 @@ class Shard:
                     if entity is None and partition_of(raw, self.partitions) != self.source.partition:
                         raise BadRecord("WRONG_PARTITION", "the key does not belong to this partition")
                     context._key, context._raw, context._partitions = key, raw, self.partitions
-                    after = processor.on_event(key, entity, event, context)
+                    after = self._on_event(key, entity, event, context)
                     if after is not None:
                         if after is not entity:
                             entities[key] = after
@@ -413,8 +415,8 @@ class Shard:
 
         Only what is frequent is done here, everything else by `step`. To be given an identity before the shard goes into a snapshot.
         """
-        context, processor, entities, heap = self._context, self.processor, self.entities, self._heap
-        key_of, on_event, reads = processor.key, processor.on_event, processor.reads
+        context, entities, heap = self._context, self.entities, self._heap
+        key_of, on_event, reads = self._key, self._on_event, self._reads
         partitions, number = self.partitions, self.source.partition
         if run.first != self.offset:
             raise Gap(f"{self._here(self.offset)}: expected this offset, got {run.first}")
