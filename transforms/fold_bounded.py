@@ -1,9 +1,7 @@
 """`Fold`: the bounded driver. Chunks of a recorded topic are grouped by partition and each shard folds on its own, in parallel."""
 
-import gc
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -15,6 +13,7 @@ from schemas.rails import Record
 from transforms.chunks import CHUNK_RECORDS, Chunk, by_partition, pack_chunk, unpack_chunk
 from transforms.event_runs import RunReader
 from transforms.fold import Emitted, Gap, Shard
+from transforms.garbage import collect_rarely
 from transforms.loop import Stage
 from transforms.output_batches import OutputEncoder
 from transforms.registry import Registry
@@ -198,20 +197,6 @@ def _fold_singly(shard: Shard, records: Iterable[Record]) -> tuple[list[int], li
         shard.emit_step(record, emitted)
         times += [record.at] * (len(emitted) - len(times))
     return times, emitted
-
-
-@contextmanager
-def collect_rarely() -> Iterator[None]:
-    """A fold makes many small objects and no cycles: looking for garbage as often as Python does takes a fifth of its time.
-
-    What it made should be gone when this ends, for then Python looks through all that is young.
-    """
-    before = gc.get_threshold()
-    gc.set_threshold(200_000, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def skip_folded(shard: Shard, records: Iterable[Record]) -> Iterator[Record]:

@@ -5,7 +5,6 @@ reached on each partition. A call of `process` runs one turn of the lane (`lanes
 defers the rest, so it returns within half a second and checkpoints pass.
 """
 
-import gc
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
 
 from transforms.flink_keys import spread_keys
 from transforms.fold_bounded import Engine
+from transforms.garbage import collect_rarely_from_now_on
 from transforms.kafka_headers import Headings, source_bytes
 from transforms.lane_types import Claim, LaneKnobs, Summary, TupleCoder
 from transforms.lanes import Connections, Lane, shared_lane
@@ -216,8 +216,7 @@ class _FoldLane(DoFn, RestrictionProvider):
         self._plan = plan
 
     def setup(self) -> None:
-        # A fold makes many small objects and no cycles: looking for garbage as often as Python does takes a fifth of its time.
-        gc.set_threshold(200_000, *gc.get_threshold()[1:])
+        collect_rarely_from_now_on()
 
     def initial_restriction(self, element: bytes) -> Work:
         return Work(Claim("", ()), False)

@@ -8,7 +8,8 @@ import apache_beam as beam
 from schemas.rails import Record
 from transforms.chunks import Chunk, together, unpack_chunk
 from transforms.fold import Topic
-from transforms.fold_bounded import collect_rarely, shard_summary
+from transforms.fold_bounded import shard_summary
+from transforms.garbage import collect_rarely
 from transforms.loop import Loop
 from transforms.progress import Progress
 from transforms.topic_files import PartitionWriter, partition_path

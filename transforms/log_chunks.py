@@ -19,6 +19,7 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Duration, 
 
 from transforms.chunks import CHUNK_RECORDS, Chunk
 from transforms.flink_keys import spread_keys
+from transforms.garbage import collect_rarely
 from transforms.kafka_settings import KafkaSettings
 from transforms.kafka_topics import KafkaTopics
 from transforms.log_consumer import ConsumerPool, LogConsumer, LogGap, LogName
@@ -248,7 +249,8 @@ class _Read(DoFn, RestrictionProvider):
         try:
             consumer.go_to(where)
             turn = _Turn(self, consumer, where)
-            yield from turn.chunks(tracker, watermark)
+            with collect_rarely():
+                yield from turn.chunks(tracker, watermark)
         except BaseException:
             consumer.close()
             raise

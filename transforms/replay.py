@@ -15,7 +15,8 @@ from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 from schemas.rails import Record, Source
 from transforms.chunks import CHUNK_RECORDS, Chunk, by_partition, encode_record
 from transforms.fold import Emitted
-from transforms.fold_bounded import Engine, collect_rarely, fold_chunks, records_in_order, same, shard_summary
+from transforms.fold_bounded import Engine, fold_chunks, records_in_order, same, shard_summary
+from transforms.garbage import collect_rarely
 from transforms.output_batches import OutputEncoder
 
 _Block = tuple[str, tuple[int, bytes]]  # (name, (recorded or folded again, number of records and their bytes))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.rails import Header, Origin, Position, Record, Source
-from transforms import log_messages
+from transforms import kafka_headers
 from transforms.chunks import decode_records, encode_record
 from transforms.kafka_headers import ORIGIN, BadHeaders, encode_origin, read_headers
 from transforms.log_messages import WrongTimestamps, encode_run
@@ -151,10 +151,10 @@ def test_times_must_be_the_logs():
 
 
 def test_sources_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(log_messages, "_MOST_WRITERS", 2)
-    log_messages._writers.clear()
+    monkeypatch.setattr(kafka_headers, "_MAX_SOURCES", 2)
+    kafka_headers._sources.clear()
     check([message(i, headers=[origin(1, 0, source=SOURCE._replace(partition=i))]) for i in range(5)])
-    assert len(log_messages._writers) <= 2
+    assert len(kafka_headers._sources) <= 2
 
 
 OPTIONAL = st.none() | st.binary(max_size=80)
