@@ -28,7 +28,7 @@ from pipelines.payments import MAX_MS, stages
 from pipelines.registry import REGISTRY
 from schemas.rails import Record
 from transforms.check_logs import CheckLogs, Partitions
-from transforms.chunks import Chunk, unpack_chunk
+from transforms.chunks import Chunk, by_place, records_in_order
 from transforms.errors import one_line
 from transforms.kafka_settings import KafkaSettings
 from transforms.lines import WriteLines
@@ -192,22 +192,17 @@ def build_replays(p: beam.Pipeline, merged: beam.PCollection, options: JobOption
         _ = parts | f"Merge{name}" >> beam.Flatten() | f"Write{name}" >> WriteLines(str(output / f"{name}.txt"))
     _ = (
         merged
-        | "ByTopic" >> beam.Map(_by_topic).with_output_types(tuple[tuple[str, int], Chunk])
+        | "ByTopic" >> beam.Map(by_place).with_output_types(tuple[tuple[str, int], Chunk])
         | "GroupTopic" >> beam.GroupByKey()
         | "CountRepeats" >> beam.Map(_count_repeats).with_output_types(str)
         | "WriteRepeats" >> WriteLines(str(output / "repeats.txt"))
     )
 
 
-def _by_topic(chunk: Chunk) -> tuple[tuple[str, int], Chunk]:
-    return (chunk.topic, chunk.partition), chunk
-
-
 def _count_repeats(group: tuple[tuple[str, int], Iterable[Chunk]]) -> str:
     """`topic records repeats` of a partition; on a topic of clients nothing is a repeat."""
     (topic, _), chunks = group
-    ordered = sorted(chunks, key=lambda chunk: chunk.offset)
-    records = [record for chunk in ordered for record in unpack_chunk(chunk)]
+    records = list(records_in_order(chunks))
     repeats = 0 if topic == topics.INCOMING.name else len(records) - len(effective(records))
     return f"{topic} {len(records)} {repeats}"
 

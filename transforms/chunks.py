@@ -7,6 +7,7 @@ decoded on the way.
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from apache_beam import coders
@@ -71,6 +72,12 @@ def unpack_chunk(chunk: Chunk) -> list[Record]:
         ) from None
 
 
+def records_in_order(chunks: Iterable[Chunk]) -> Iterator[Record]:
+    """The records of one partition from its chunks, in whatever order those come."""
+    for chunk in sorted(chunks, key=attrgetter("offset")):
+        yield from unpack_chunk(chunk)
+
+
 def first_offset(chunk: Chunk) -> int:
     """Offset of the first record as the payload has it; BadRecord if there is none. To be compared with
     `chunk.offset`.
@@ -84,6 +91,11 @@ def first_offset(chunk: Chunk) -> int:
 def by_partition(chunk: Chunk) -> tuple[int, Chunk]:
     """Key for steps that take each partition on its own."""
     return chunk.partition, chunk
+
+
+def by_place(chunk: Chunk) -> tuple[tuple[str, int], Chunk]:
+    """Key for steps that take each partition of each topic on its own."""
+    return (chunk.topic, chunk.partition), chunk
 
 
 def together(chunk: Chunk) -> tuple[int, Chunk]:

@@ -10,7 +10,7 @@ import apache_beam as beam
 from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 
 from schemas.rails import Record
-from transforms.chunks import CHUNK_RECORDS, Chunk, by_partition, pack_chunk, unpack_chunk
+from transforms.chunks import CHUNK_RECORDS, Chunk, by_partition, by_place, pack_chunk, records_in_order, unpack_chunk
 from transforms.event_runs import RunReader
 from transforms.fold import Emitted, Gap, Shard
 from transforms.garbage import collect_rarely
@@ -38,12 +38,6 @@ class Engine:
             self.registry.decode,
             self.stage.dead_letters,
         )
-
-
-def records_in_order(chunks: Iterable[Chunk]) -> Iterator[Record]:
-    """The records of one partition from its chunks, in whatever order those come."""
-    for chunk in sorted(chunks, key=attrgetter("offset")):
-        yield from unpack_chunk(chunk)
 
 
 @dataclass(frozen=True)
@@ -255,14 +249,10 @@ class AppendOutputs(beam.PTransform):
     def expand(self, chunks: beam.PCollection) -> beam.PCollection:
         return (
             chunks
-            | "ByTarget" >> beam.Map(_by_target).with_output_types(tuple[tuple[str, int], Chunk])
+            | "ByTarget" >> beam.Map(by_place).with_output_types(tuple[tuple[str, int], Chunk])
             | "Group" >> beam.GroupByKey()
             | "Append" >> beam.FlatMap(_append).with_output_types(Chunk)
         )
-
-
-def _by_target(chunk: Chunk) -> tuple[tuple[str, int], Chunk]:
-    return (chunk.topic, chunk.partition), chunk
 
 
 def _append(element: tuple[tuple[str, int], Iterable[Chunk]]) -> Iterator[Chunk]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import apache_beam as beam
 
 from schemas.rails import Record
-from transforms.chunks import Chunk, by_partition, pack_chunks, unpack_chunk
+from transforms.chunks import Chunk, by_partition, pack_chunks, records_in_order
 from transforms.kafka_headers import VERSION, decode_version
 
 
@@ -26,10 +26,8 @@ class KeepNewestUpserts(beam.PTransform):
 
 
 def _newest(group: tuple[int, Iterable[Chunk]]) -> Iterator[Chunk]:
-    partition, chunks = group
-    ordered = sorted(chunks, key=lambda chunk: chunk.offset)
-    records = newest_upserts(record for chunk in ordered for record in unpack_chunk(chunk))
-    yield from pack_chunks(ordered[0].topic, partition, records)
+    partition, chunks = group[0], list(group[1])
+    yield from pack_chunks(chunks[0].topic, partition, newest_upserts(records_in_order(chunks)))
 
 
 def newest_upserts(records: Iterable[Record]) -> list[Record]:

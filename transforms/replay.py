@@ -13,9 +13,9 @@ import apache_beam as beam
 from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 
 from schemas.rails import Record, Source
-from transforms.chunks import CHUNK_RECORDS, Chunk, by_partition, encode_record
+from transforms.chunks import CHUNK_RECORDS, Chunk, by_partition, by_place, encode_record, records_in_order
 from transforms.fold import Emitted
-from transforms.fold_bounded import Engine, fold_chunks, records_in_order, same, shard_summary
+from transforms.fold_bounded import Engine, fold_chunks, same, shard_summary
 from transforms.garbage import collect_rarely
 from transforms.output_batches import OutputEncoder
 
@@ -59,7 +59,7 @@ class CompareReplay(beam.PTransform):
         recorded = (
             chunks
             | "Recorded" >> beam.Filter(lambda chunk: chunk.topic in wanted)
-            | "ByTopic" >> beam.Map(_by_topic).with_output_types(tuple[tuple[str, int], Chunk])
+            | "ByTopic" >> beam.Map(by_place).with_output_types(tuple[tuple[str, int], Chunk])
             | "GroupRecorded" >> beam.GroupByKey()
             | "Split" >> beam.ParDo(_SplitRecorded(self.make_engine, self.upserts)).with_output_types(_Block)
         )
@@ -78,10 +78,6 @@ class CompareReplay(beam.PTransform):
             compared.compared | "Compared" >> beam.Map(same).with_output_types(int),
             folded.summaries | "Summaries" >> beam.Map(same).with_output_types(bytes),
         )
-
-
-def _by_topic(chunk: Chunk) -> tuple[tuple[str, int], Chunk]:
-    return (chunk.topic, chunk.partition), chunk
 
 
 _new = tuple.__new__  # builds records without a call of their own constructor

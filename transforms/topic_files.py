@@ -9,7 +9,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from transforms.chunks import CHUNK_RECORDS, Chunk
+from transforms.chunks import CHUNK_RECORDS, Chunk, by_place
 from transforms.partition_files import CODECS, PartitionReader, PartitionWriter, TopicFileError, read_partition
 
 __all__ = [
@@ -157,7 +157,7 @@ class WriteTopics(beam.PTransform):
         def place(chunk: Chunk) -> tuple[tuple[str, int], Chunk]:
             if not 0 <= chunk.partition < topics.get(chunk.topic, 0):
                 raise _misplaced(directory, chunk, topics)
-            return (chunk.topic, chunk.partition), chunk
+            return by_place(chunk)
 
         def write(group: tuple[tuple[str, int], Iterable[Chunk]]) -> tuple[str, int]:
             (topic, partition), found = group
