@@ -44,7 +44,6 @@ DISK_MB = 64
 FRESH_S = 300.0
 _PROXY, _SECURE = 11, 12  # ports, from the base of the stack
 _LATEST_S = 1.5  # a confirmation that is older than that is none of now
-_MARGIN_MS = 1500  # after a kill: what is said until then may have been on its way
 
 
 class ProxiedKafka(Kafka):

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 
-from pipelines.registry import REGISTRY
 from transforms.kafka_settings import KafkaSettings
 from transforms.log_writer import LogWriter, WriteFailed, WriteKnobs
 
 Line = tuple[str, int, bytes | None, bytes]
 """topic, partition, key, value."""
 
-__all__ = ["REGISTRY", "Line", "LiveWriter", "WriteFailed"]
+__all__ = ["Line", "LiveWriter", "WriteFailed"]
 
 
 class LiveWriter:

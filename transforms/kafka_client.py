@@ -1,4 +1,4 @@
-"""What clients of Kafka have in common: the errors they tell in the background, said once in one line."""
+"""What clients of Kafka have in common: how readers are set up, what errors mean, and those they tell in the background, in one line."""
 
 import re
 import time
@@ -8,6 +8,20 @@ from confluent_kafka import KafkaError, KafkaException
 
 from transforms.errors import InputError, one_line
 from transforms.kafka_settings import KafkaSettings
+
+READING: dict[str, Any] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+    "isolation.level": "read_committed",
+}
+"""Of every reader of a log (contract line 8): it stands where it is told to, and nowhere else."""
+
+LOST = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
+"""The offset that comes next is not there."""
+
+GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
+"""There is no such topic or partition, any more or ever."""
 
 # What trying again does not cure; librdkafka itself tries for ever.
 _HOPELESS = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._FATAL})
@@ -43,6 +57,11 @@ class ClientErrors:
         """What to raise when nothing came within this time."""
         why = f" ({self._last})" if self._last else ""
         return KafkaFailure(f"{self.servers}: no answer within {seconds:g} s{why}")
+
+
+def topic_id(uuid: Any) -> str:
+    """A topic's id as Kafka's own tools write it, fit for names of files; librdkafka writes Base64 with + and /."""
+    return str(uuid).translate(str.maketrans("+/", "-_")).rstrip("=")
 
 
 def text_of(error: KafkaError) -> str:

@@ -15,7 +15,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-from transforms.kafka_client import KafkaFailure, connect, failure
+from transforms.kafka_client import KafkaFailure, connect, failure, topic_id
 from transforms.kafka_settings import KafkaSettings
 from transforms.topic_settings import Difference, TopicSettings, differences
 
@@ -212,8 +212,3 @@ _KINDS: dict[int, type[KafkaFailure]] = {
 
 def _ready(topic: Any) -> bool:
     return topic is not None and bool(topic.partitions) and all(part.leader >= 0 for part in topic.partitions.values())
-
-
-def topic_id(uuid: Any) -> str:
-    """A topic's id as Kafka's own tools write it."""
-    return str(uuid).translate(str.maketrans("+/", "-_")).rstrip("=")

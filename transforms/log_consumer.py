@@ -6,36 +6,19 @@ import time
 import zlib
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from transforms.errors import InputError
-from transforms.kafka_client import connect, failure
+from transforms.kafka_client import GONE, LOST, READING, connect, failure
 from transforms.kafka_settings import KafkaSettings
 from transforms.kafka_topics import KafkaTopics
 from transforms.log_messages import encode_run
 from transforms.log_ranges import LogRanges, Range
-
-CONTRACT = {
-    "enable.auto.commit": False,
-    "enable.auto.offset.store": False,
-    "auto.offset.reset": "error",
-    "isolation.level": "read_committed",
-    "enable.partition.eof": True,
-}
-FETCHING: dict[str, Any] = {
-    "fetch.wait.max.ms": 100,
-    "fetch.queue.backoff.ms": 5,
-    "queued.min.messages": 20_000,
-    "queued.max.messages.kbytes": 16_384,
-}
-"""What is fetched ahead, unless the settings say otherwise: some chunks of each partition, 16 MiB at most."""
+from transforms.log_reader import ReadKnobs
 
 CHECK_SECONDS = 10.0  # between two looks at the topic's id
-
-_LOST = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
-_GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 
 
 class LogGap(InputError):
@@ -79,10 +62,12 @@ class LogConsumer:
         self._before: dict[int, Range] = {}  # to be compared with the record before
         self._checked = -CHECK_SECONDS
         given = {name for name, _ in settings.properties}
-        fetching = {name: value for name, value in FETCHING.items() if name not in given}
+        fetching = {name: value for name, value in ReadKnobs().properties().items() if name not in given}
         self._topics = KafkaTopics(settings)
         self._consumer, self._errors = connect(
-            Consumer, settings, {**fetching, **CONTRACT, "group.id": group or "beam-on-rails.log"}
+            Consumer,
+            settings,
+            {**fetching, **READING, "enable.partition.eof": True, "group.id": group or "beam-on-rails.log"},
         )
 
     def close(self) -> None:
@@ -216,9 +201,9 @@ class LogConsumer:
             if end >= expected:
                 self._ended[partition] = time.monotonic()
             return
-        if error.code() in _LOST:
+        if error.code() in LOST:
             self._check_bounds(partition, expected, *self._watermarks(partition))
-        if error.code() in _GONE:
+        if error.code() in GONE:
             raise LogGap(f"{where}: there is no such topic or partition any more")
         if error.retriable() and not error.fatal():  # librdkafka goes on by itself
             return

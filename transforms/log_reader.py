@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient
 
 from transforms.fetched import Fetched
 from transforms.fold import Gap
+from transforms.kafka_client import GONE, LOST, READING, topic_id
 from transforms.kafka_headers import BadHeaders, ReadHeaders, read_headers
 
 _APPEND_TIME = 2  # confluent_kafka.TIMESTAMP_LOG_APPEND_TIME
@@ -22,7 +23,6 @@ _APPEND_TIME = 2  # confluent_kafka.TIMESTAMP_LOG_APPEND_TIME
 _PARTITION, _OFFSET, _TIMESTAMP = Message.partition, Message.offset, Message.timestamp
 _KEY, _VALUE, _HEADERS = Message.key, Message.value, Message.headers
 
-_GONE = frozenset((KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION))
 # librdkafka goes on by itself after these.
 _PASSING = frozenset(
     code
@@ -120,11 +120,6 @@ class TopicInfo:
         return topic_id(str(found.topic_id)), len(found.partitions)
 
 
-def topic_id(text: str) -> str:
-    """A topic's id as Kafka's own tools write it, fit for names of files; librdkafka writes Base64 with + and /."""
-    return text.replace("+", "-").replace("/", "_")
-
-
 class LogReader:
     """Reads `topic` with the librdkafka properties `settings`; `from_clients` as in `read_headers`."""
 
@@ -138,20 +133,8 @@ class LogReader:
     ) -> None:
         self.topic, self._from_clients, self._knobs = topic, from_clients, knobs
         self._next: dict[int, int] = {}  # partition → offset of the record that comes next
-        self.traces: dict[
-            int, dict[int, bytes]
-        ] = {}  # trace ids of the records of the last `read`, by partition and offset
         self._consumer: Any = Consumer(
-            {
-                **knobs.properties(),
-                **settings,
-                "group.id": group,
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "auto.offset.reset": "error",
-                "isolation.level": "read_committed",
-                "check.crcs": True,
-            }
+            {**knobs.properties(), **settings, **READING, "group.id": group, "check.crcs": True}
         )
 
     def seek(self, offsets: Mapping[int, int]) -> None:
@@ -218,10 +201,10 @@ class LogReader:
                 )
             return number in self._next  # else it was fetched before the last `seek`
         code = error.code()
-        if code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+        if code in LOST:
             for partition, offset in self._next.items():
                 check_within(self.topic, partition, offset, self.bounds([partition])[partition])
-        elif code in _GONE:
+        elif code in GONE:
             raise WrongTopic(f"{self.topic}: there is no such topic or partition any more")
         if error.fatal() or code not in _PASSING:
             raise ReadFailed(f"{self.topic}: {error.str()}")
@@ -250,7 +233,7 @@ class LogReader:
             )
         except KafkaException as error:
             code = error.args[0].code()
-            if code in _GONE:
+            if code in GONE:
                 raise WrongTopic(f"{self.topic}/{number}: there is no such topic or partition") from error
             raise ReadFailed(f"{self.topic}/{number}: {error.args[0].str()}") from error
         if answer is None:

@@ -16,7 +16,7 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, Kaf
 from schemas.rails import Record
 from transforms.errors import InputError
 from transforms.fold import Gap
-from transforms.kafka_client import connect, failure
+from transforms.kafka_client import LOST, READING, connect, failure
 from transforms.kafka_headers import BadHeaders, read_headers
 from transforms.kafka_settings import KafkaSettings
 from transforms.kafka_topics import KafkaTopics
@@ -108,13 +108,7 @@ class OutsideReader:
             if not low <= place.offset <= high:
                 raise Gap(f"{topic}/{number}: the marks are at {place.offset}, the log holds {low} to {high}")
             self._places[number] = place
-        properties = {
-            "group.id": "beam-on-rails.outside",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "error",
-            "isolation.level": "read_committed",
-            "enable.partition.eof": True,
-        }
+        properties = {**READING, "group.id": "beam-on-rails.outside", "enable.partition.eof": True}
         self._consumer, self._errors = connect(Consumer, settings, properties)
         self._consumer.assign([TopicPartition(topic, number, place.offset) for number, place in self._places.items()])
         self._checked = time.monotonic()
@@ -228,7 +222,7 @@ class OutsideReader:
 
     def _stop(self, message: Any) -> None:
         error, where = message.error(), f"{self.topic}/{message.partition()}"
-        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+        if error.code() in LOST:
             raise Gap(
                 f"{where}: the next record is not there any more: retention has overtaken the reader, or the log was cut"
             )

@@ -8,9 +8,9 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from transforms import kafka_topics
-from transforms.kafka_client import ClientErrors, KafkaFailure
+from transforms.kafka_client import ClientErrors, KafkaFailure, topic_id
 from transforms.kafka_settings import kafka_settings
-from transforms.kafka_topics import KafkaTopics, topic_id
+from transforms.kafka_topics import KafkaTopics
 from transforms.topic_settings import TopicSettings
 
 SETTINGS = kafka_settings("b:1", environment={})

@@ -10,7 +10,8 @@ from schemas.rails import Header
 from transforms import log_reader
 from transforms.fetched import Fetched
 from transforms.fold import Gap
-from transforms.log_reader import Bounds, LogReader, ReadFailed, TopicInfo, WrongTopic, topic_id
+from transforms.kafka_client import topic_id
+from transforms.log_reader import Bounds, LogReader, ReadFailed, TopicInfo, WrongTopic
 
 
 class FakeConsumer:
