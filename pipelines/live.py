@@ -18,7 +18,7 @@ from pipelines import payments_verify
 from pipelines.common import UsageError, check_range, main, parse_options
 from pipelines.files import check_inputs
 from pipelines.live_job import LiveJob, local_stack
-from pipelines.live_options import MAX_LANES, POINTS, BrokerOptions, broker_settings
+from pipelines.live_options import MAX_LANES, BrokerOptions, broker_flags, broker_settings
 from pipelines.live_payments import Sent, from_files, generated, send
 from pipelines.live_watch import Terminal, Watch
 from pipelines.live_writer import LiveWriter, WriteFailed
@@ -47,8 +47,7 @@ class LiveOptions(BrokerOptions):
         parser.add_argument("--seed", type=int, default=0, help="of the generator; another one each time by default")
         parser.add_argument("--input", default="", help="play these files (raw payments) instead of generated ones")
         parser.add_argument("--seconds", type=float, default=0.0, help="stop sending after so long; 0: at Ctrl-C")
-        parser.add_argument("--lanes", type=int, default=1, help="workers that fold each stage")
-        parser.add_argument("--point", choices=sorted(POINTS), default="latency", help="what to be good at")
+        cls.add_shape(parser)
         parser.add_argument("--engine", choices=RUNNERS, default=RUNNERS[0], help="what runs the job; also --runner=")
         parser.add_argument("--no_verify", action="store_true", help="do not check the topics in the end")
 
@@ -224,8 +223,7 @@ def _sending(options: LiveOptions, inputs: list[str], settings: KafkaSettings, s
 
 
 def _verify(options: LiveOptions) -> int:
-    broker = [f"--{name}={getattr(options, name)}" for name in ("bootstrap", "kafka_config") if getattr(options, name)]
-    return payments_verify.run(["--from_topics", *broker])
+    return payments_verify.run(["--from_topics", *broker_flags(options)])
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.common import UsageError
+from pipelines.live_options import broker_flags, with_defaults
 from stack import artifacts
 from stack.cli import folder
 from stack.cluster import KINDS, Stack, running
@@ -78,19 +79,15 @@ class LiveJob:
 
 def job_flags(stack: Stack | None, options: Any, name: str, place: Path) -> list[str]:
     """The flags of `payments_live` for these options; the place of snapshots stays the same from launch to launch."""
-    broker = [f"--{flag}={getattr(options, flag)}" for flag in ("bootstrap", "kafka_config") if getattr(options, flag)]
-    flags = [*broker, f"--snapshots={place / 'snapshots'}", f"--lanes={options.lanes}", f"--point={options.point}"]
+    flags = [
+        *broker_flags(options),
+        f"--snapshots={place / 'snapshots'}",
+        f"--lanes={options.lanes}",
+        f"--point={options.point}",
+    ]
     flags += [f"--job_name={name}", "--snapshot_s=10"]  # a run is short, and the next one begins at its snapshots
     if options.engine == "PrismRunner":
         return [*flags, "--runner=PrismRunner", f"--prism_location={artifacts.prism()}", "--streaming"]
     if options.engine == "DirectRunner":
         return [*flags, "--runner=DirectRunner", "--streaming"]
-    if stack:
-        ports = f"{stack.job_endpoint}", stack.worker_endpoint()
-        return [
-            *(*flags, "--runner=PortableRunner", f"--job_endpoint={ports[0]}", "--environment_type=EXTERNAL"),
-            *(f"--environment_config={ports[1]}", f"--parallelism={options.lanes}", "--streaming"),
-            *(f"--sdk_worker_parallelism={options.lanes}", "--checkpointing_interval=2000"),
-            *("--max_bundle_time_mills=20", "--finish_bundle_before_checkpointing"),
-        ]
-    return flags
+    return with_defaults(flags, stack.ports) if stack else flags

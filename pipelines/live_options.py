@@ -8,7 +8,7 @@ import argparse
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pipelines.common import JobOptions, UsageError, check_range, parse_options, runs_in_process
 from stack.ports import Ports
@@ -45,6 +45,12 @@ class BrokerOptions(JobOptions):
             "--kafka_config", default="", help="file of Kafka properties (NAME=VALUE), secrets by reference"
         )
 
+    @staticmethod
+    def add_shape(parser: argparse.ArgumentParser) -> None:
+        """What shape a live job has."""
+        parser.add_argument("--lanes", type=int, default=1, help="workers that fold each stage")
+        parser.add_argument("--point", choices=sorted(POINTS), default="latency", help="what to be good at")
+
 
 class LiveOptions(BrokerOptions):
     """Base of the options of a live job: stages that fold topics of Kafka for ever."""
@@ -55,8 +61,7 @@ class LiveOptions(BrokerOptions):
         parser.add_argument(
             "--snapshots", default="", help="folder for snapshots of the shards, on a file system that all workers see"
         )
-        parser.add_argument("--lanes", type=int, default=1, help="workers that fold each stage")
-        parser.add_argument("--point", choices=sorted(POINTS), default="latency", help="what to be good at")
+        cls.add_shape(parser)
         parser.add_argument(
             "--snapshot_s",
             type=float,
@@ -81,6 +86,11 @@ def broker_settings(options: BrokerOptions, environment: Mapping[str, str] | Non
     if bootstrap is None and not options.kafka_config:
         bootstrap = f"{HOST}:{Ports.from_environment(environment).kafka}"
     return kafka_settings(bootstrap, options.kafka_config or None, environment)
+
+
+def broker_flags(options: Any) -> list[str]:
+    """The flags of `BrokerOptions` with which these options say where the broker is."""
+    return [f"--{name}={getattr(options, name)}" for name in ("bootstrap", "kafka_config") if getattr(options, name)]
 
 
 def given_flags(argv: Sequence[str]) -> dict[str, str]:
