@@ -13,17 +13,18 @@ from pathlib import Path
 import apache_beam as beam
 
 from payments import topics
+from payments.live_stages import ACCOUNTS
 from pipelines.common import JobOptions, main, parse_options
 from pipelines.engine import run_job
 from pipelines.files import check_apart, check_topics, publish_folder
 from pipelines.live_stages import accounts_engine
 from pipelines.live_topics import read_ids
-from transforms.fold import DEAD_LETTERS
 from transforms.lines import WriteLines
 from transforms.replay import CompareReplay
 from transforms.topic_files import ReadTopic
 
-COMPARED = (topics.INFLIGHT, topics.JOURNAL, topics.STATUS, topics.CONFIRMED, DEAD_LETTERS)
+COMPARED = [topic.name for topic in ACCOUNTS.writes]
+UPSERTS = [topic.name for topic in ACCOUNTS.upserts]
 SHOWN = 10  # differences on the terminal; all of them are in the file
 
 
@@ -42,16 +43,15 @@ class ReplayOptions(JobOptions):
 
 def build_pipeline(p: beam.Pipeline, options: ReplayOptions, folder: Path) -> None:
     """`folder` gets differences.txt (empty when the replay is exact), compared.txt (records that agree, a line per block), shards.jsonl."""
-    recorded = [topic.name for topic in (*COMPARED, topics.BALANCES)]
     replayed = (
         p
-        | "Read" >> ReadTopic(options.input, recorded)
+        | "Read" >> ReadTopic(options.input, [*COMPARED, *UPSERTS])
         | "Replay"
         >> CompareReplay(
             partial(accounts_engine, read_ids(Path(options.input)).get(topics.INFLIGHT.name, "")),
             topics.INFLIGHT.name,
-            [topic.name for topic in COMPARED],
-            [topics.BALANCES.name],
+            COMPARED,
+            UPSERTS,
         )
     )
     _ = replayed.differences | "WriteDifferences" >> WriteLines(str(folder / "differences.txt"))
@@ -61,7 +61,7 @@ def build_pipeline(p: beam.Pipeline, options: ReplayOptions, folder: Path) -> No
 
 def run(argv: list[str]) -> int:
     options = parse_options(argv, ReplayOptions)
-    check_topics(options.input, [topic.name for topic in (*COMPARED, topics.BALANCES)])
+    check_topics(options.input, [*COMPARED, *UPSERTS])
     if options.output:
         check_apart([options.output], [options.input])
     with _output(options.output) as place:
