@@ -13,8 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import apache_beam as beam
 from apache_beam import coders
 from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
-from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
-from apache_beam.transforms.core import DoFn, RestrictionProvider, WatermarkEstimatorProvider
+from apache_beam.transforms.core import DoFn, RestrictionProvider
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
 
@@ -26,6 +25,7 @@ from transforms.lane_types import Claim, LaneKnobs, Summary, TupleCoder
 from transforms.lanes import Connections, Lane, shared_lane
 from transforms.log_reader import LogReader, ReadKnobs, TopicInfo
 from transforms.log_writer import LogWriter, WriteKnobs
+from transforms.manual_watermarks import ManualWatermarks, advance
 from transforms.snapshots import SnapshotStore
 
 
@@ -46,19 +46,6 @@ class WorkCoder(TupleCoder):
     """Compact and deterministic."""
 
     kind = Work
-
-
-class TimestampCoder(coders.Coder):
-    """A watermark: microseconds, 8 bytes."""
-
-    def encode(self, value: Timestamp) -> bytes:
-        return int(value.micros).to_bytes(8, "big", signed=True)
-
-    def decode(self, encoded: bytes) -> Timestamp:
-        return Timestamp(micros=int.from_bytes(encoded, "big", signed=True))
-
-    def is_deterministic(self) -> bool:
-        return True
 
 
 class LaneTracker(RestrictionTracker):
@@ -96,17 +83,6 @@ class LaneTracker(RestrictionTracker):
 
     def is_bounded(self) -> bool:
         return self._until is not None
-
-
-class _Watermarks(WatermarkEstimatorProvider):
-    def initial_estimator_state(self, element: Any, restriction: Any) -> Timestamp:
-        return MIN_TIMESTAMP
-
-    def create_watermark_estimator(self, estimator_state: Timestamp) -> ManualWatermarkEstimator:
-        return ManualWatermarkEstimator(estimator_state)
-
-    def estimator_state_coder(self) -> coders.Coder:
-        return TimestampCoder()
 
 
 @dataclass(frozen=True)
@@ -234,7 +210,7 @@ class _FoldLane(DoFn, RestrictionProvider):
         self,
         element: bytes,
         tracker: Any = DoFn.RestrictionParam(),
-        watermark: Any = DoFn.WatermarkEstimatorParam(_Watermarks()),
+        watermark: Any = DoFn.WatermarkEstimatorParam(ManualWatermarks()),
     ) -> Iterator[TimestampedValue]:
         lane = self._plan.lane(lane_number(element))
         reached, summary = lane.turn(tracker.current_restriction().claim)
@@ -242,8 +218,7 @@ class _FoldLane(DoFn, RestrictionProvider):
             return
         clock = _timestamp(summary.clock)
         yield TimestampedValue(summary, clock)
-        if clock > watermark.current_watermark():
-            watermark.set_watermark(clock)
+        advance(watermark, clock)
         tracker.defer_remainder()
 
 
@@ -255,7 +230,7 @@ class _FoldLaneForEver(_FoldLane):
         self,
         element: bytes,
         tracker: Any = DoFn.RestrictionParam(),
-        watermark: Any = DoFn.WatermarkEstimatorParam(_Watermarks()),
+        watermark: Any = DoFn.WatermarkEstimatorParam(ManualWatermarks()),
     ) -> Iterator[TimestampedValue]:
         yield from super().process(element, tracker, watermark)
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam import coders
-from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
-from apache_beam.transforms.core import DoFn, RestrictionProvider, WatermarkEstimatorProvider
+from apache_beam.transforms.core import DoFn, RestrictionProvider
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Duration, Timestamp
 
@@ -25,6 +24,7 @@ from transforms.kafka_topics import KafkaTopics
 from transforms.log_consumer import ConsumerPool, LogConsumer, LogGap, LogName
 from transforms.log_messages import encode_run
 from transforms.log_ranges import OPEN, LogRanges, LogRangesCoder, LogTracker, Range
+from transforms.manual_watermarks import ManualWatermarks, advance
 
 _LEAST_MS, _MOST_MS = MIN_TIMESTAMP.micros // 1000 + 1, MAX_TIMESTAMP.micros // 1000 - 1
 _NEXT_WAIT = 0.005  # seconds, for more in the same turn
@@ -169,19 +169,6 @@ class ReadLog(beam.PTransform):
 def split_partitions(partitions: int, groups: int) -> list[tuple[int, ...]]:
     """Partition numbers in at most `groups` groups of almost the same size."""
     return [tuple(range(first, partitions, groups)) for first in range(min(groups, partitions))]
-
-
-class _ManualWatermark(WatermarkEstimatorProvider):
-    """Beam's manual estimator with a coder that does not pickle."""
-
-    def initial_estimator_state(self, element: Any, restriction: Any) -> Timestamp:
-        return MIN_TIMESTAMP
-
-    def create_watermark_estimator(self, estimator_state: Timestamp) -> ManualWatermarkEstimator:
-        return ManualWatermarkEstimator(estimator_state)
-
-    def estimator_state_coder(self) -> coders.Coder:
-        return coders.TimestampCoder()
 
 
 _POOL = ConsumerPool()
@@ -348,9 +335,7 @@ class _Turn:
                     return False
             clocks.append(clock)
         if clocks and min(clocks) >= 0:
-            found = _timestamp(min(clocks))
-            if found > watermark.current_watermark():
-                watermark.set_watermark(found)
+            advance(watermark, _timestamp(min(clocks)))
         return True
 
 
@@ -365,7 +350,7 @@ class _ReadBounded(_Read):
         element: bytes,
         finalizer: Any = DoFn.BundleFinalizerParam,  # before those that Beam gives by name
         tracker: Any = DoFn.RestrictionParam(),
-        watermark: Any = DoFn.WatermarkEstimatorParam(_ManualWatermark()),
+        watermark: Any = DoFn.WatermarkEstimatorParam(ManualWatermarks()),
     ) -> Iterator[Any]:
         yield from self._turn(tracker, watermark, finalizer)
 
@@ -377,6 +362,6 @@ class _ReadLive(_Read):
         element: bytes,
         finalizer: Any = DoFn.BundleFinalizerParam,  # before those that Beam gives by name
         tracker: Any = DoFn.RestrictionParam(),
-        watermark: Any = DoFn.WatermarkEstimatorParam(_ManualWatermark()),
+        watermark: Any = DoFn.WatermarkEstimatorParam(ManualWatermarks()),
     ) -> Iterator[Any]:
         yield from self._turn(tracker, watermark, finalizer)

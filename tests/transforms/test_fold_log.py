@@ -17,8 +17,9 @@ from tests.transforms import hops
 from tests.transforms.brokers import Broker, FakeReader, FakeTopic, FakeWriter
 from tests.transforms.hops import IN, TOPICS
 from transforms import fold_log
-from transforms.fold_log import FoldLog, FoldLogKnobs, LaneTracker, TimestampCoder, Work, WorkCoder, lane_number
+from transforms.fold_log import FoldLog, FoldLogKnobs, LaneTracker, Work, WorkCoder, lane_number
 from transforms.lane_types import Claim, LaneKnobs, Place, Summary
+from transforms.manual_watermarks import ManualWatermarks, TimestampCoder
 from transforms.snapshots import SnapshotStore
 
 EMPTY = Work(Claim("", ()), False)
@@ -105,7 +106,7 @@ class TestCoders:
 
     def test_nothing_is_pickled(self) -> None:
         do_fn = fold_log._FoldLane(make()._plan)
-        state = fold_log._Watermarks()
+        state = ManualWatermarks()
         assert not isinstance(do_fn.restriction_coder(), PICKLING)
         assert not isinstance(state.estimator_state_coder(), PICKLING)
         assert state.initial_estimator_state(b"", EMPTY) == MIN_TIMESTAMP

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from apache_beam import Pipeline
-from apache_beam.coders import TimestampCoder
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 
 from tests.proto import assert_no_pickled_coders
@@ -20,12 +19,12 @@ from transforms.log_chunks import (
     Latest,
     ReadLog,
     ReadPace,
-    _ManualWatermark,
     _timestamp,
     split_partitions,
 )
 from transforms.log_consumer import ConsumerPool
 from transforms.log_ranges import LogRanges, LogRangesCoder, Range
+from transforms.manual_watermarks import ManualWatermarks, TimestampCoder
 
 SETTINGS = kafka_settings("127.0.0.1:1", environment={})
 
@@ -93,7 +92,7 @@ def test_graph(end: Any, bounded: bool):
     assert (pipeline | read).is_bounded is bounded
     assert_no_pickled_coders(pipeline)
     assert isinstance(read._read.restriction_coder(), LogRangesCoder)
-    assert isinstance(_ManualWatermark().estimator_state_coder(), TimestampCoder)
+    assert isinstance(ManualWatermarks().estimator_state_coder(), TimestampCoder)
     assert read._read.restriction_size(b"0", LogRanges("id", (Range(0, 2, 5),))) == 3.0
 
 
