@@ -54,6 +54,14 @@ def stopped(pids: list[int]) -> Iterator[None]:
                 os.kill(pid, signal.SIGCONT)
 
 
+def freeze(system: System, name: str, seconds: float) -> Done:
+    """SIGSTOP of a service for so long."""
+    pid = system.stack.service(name).process.pid
+    with stopped([pid] if pid else []):
+        time.sleep(seconds)
+    return Done(f"{name} stopped for {seconds} s", _now())
+
+
 # --- processes ---
 
 
@@ -99,11 +107,7 @@ def kill_taskmanager(system: System, dice: float) -> Done:
 def zombie_taskmanager(system: System, dice: float) -> Done:
     """SIGSTOP of a TaskManager that has lanes, for so long that Flink gives it up (5 s) and replaces it; then it wakes."""
     hosts, seconds = system.hosts() or ["taskmanager-1"], _between(dice, 15, 30)
-    host = hosts[int(dice * len(hosts))]
-    pid = system.stack.service(host).process.pid
-    with stopped([pid] if pid else []):
-        time.sleep(seconds)
-    return Done(f"{host} stopped for {seconds} s", _now())
+    return freeze(system, hosts[int(dice * len(hosts))], seconds)
 
 
 def kill_jobmanager(system: System, dice: float) -> Done:
@@ -116,11 +120,7 @@ def kill_jobmanager(system: System, dice: float) -> Done:
 
 def stop_jobmanager(system: System, dice: float) -> Done:
     """SIGSTOP of the JobManager; afterwards it believes that all TaskManagers are gone, or they that it is."""
-    seconds = _between(dice, 6, 15)
-    pid = system.stack.service("jobmanager").process.pid
-    with stopped([pid] if pid else []):
-        time.sleep(seconds)
-    return Done(f"JobManager stopped for {seconds} s", _now())
+    return freeze(system, "jobmanager", _between(dice, 6, 15))
 
 
 def kill_broker(system: System, dice: float) -> Done:
@@ -133,11 +133,7 @@ def kill_broker(system: System, dice: float) -> Done:
 
 def stop_broker(system: System, dice: float) -> Done:
     """SIGSTOP of the broker."""
-    seconds = _between(dice, 5, 20)
-    pid = system.stack.service("kafka").process.pid
-    with stopped([pid] if pid else []):
-        time.sleep(seconds)
-    return Done(f"broker stopped for {seconds} s", _now())
+    return freeze(system, "kafka", _between(dice, 5, 20))
 
 
 def restart_broker(system: System, dice: float) -> Done:

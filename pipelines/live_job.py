@@ -12,9 +12,7 @@ from pipelines.live_options import broker_flags, with_defaults
 from stack import artifacts
 from stack.cli import folder
 from stack.cluster import KINDS, Stack, running
-from stack.services import wait_until
 
-ENDED = ("CANCELED", "FAILED", "FINISHED")
 _ROOT = Path(__file__).resolve().parent.parent
 _PATIENCE_S = 10.0  # for the launcher to end by itself
 _KINDS = ("kafka", "flink", "jobserver")
@@ -65,10 +63,8 @@ class LiveJob:
 
     def close(self) -> None:
         """Cancels the job: no savepoint, for what it needs stands in snapshots and on the log (docs/operations.md)."""
-        job = self.found()
-        if self.stack and job and job["state"] not in ENDED:
-            self.stack.rest.cancel(job["jid"])
-            wait_until(lambda: (self.found() or {"state": ENDED[0]})["state"] in ENDED, 30)
+        if self.stack:
+            self.stack.rest.end(self.name)
         self._process.terminate()
         try:
             self._process.wait(_PATIENCE_S)

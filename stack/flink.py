@@ -8,11 +8,14 @@ from typing import Any
 
 from stack import artifacts, tools
 from stack.ports import Ports
-from stack.services import HOST, Service, accepts
+from stack.services import HOST, Service, accepts, wait_until
 
 JOBMANAGER_HEAP = "600m"
 TASKMANAGER_HEAP = "800m"
 JOBSERVER_HEAP = "400m"
+
+ENDED = ("CANCELED", "FAILED", "FINISHED")
+"""States of a job that does not run any more."""
 
 OPENED = (
     *("java.lang", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.text", "java.time", "java.util"),
@@ -231,6 +234,13 @@ class Rest:
     def cancel(self, job_id: str) -> None:
         """Asks for the end of a job."""
         self.get(f"/jobs/{job_id}?mode=cancel", method="PATCH")
+
+    def end(self, name: str, seconds: float = 30) -> None:
+        """Cancels the newest job of that name, if it runs, and waits until it has ended."""
+        job = self.job(name)
+        if job and job["state"] not in ENDED:
+            self.cancel(job["jid"])
+            wait_until(lambda: (self.job(name) or {"state": ENDED[0]})["state"] in ENDED, seconds)
 
     def checkpoints(self, job_id: str) -> dict[str, Any]:
         """Counts and the newest checkpoints of a job."""

@@ -12,8 +12,6 @@ from stack.cluster import Stack
 from stack.errors import StackError
 from stack.services import wait_until
 
-ENDED = ("CANCELED", "FAILED", "FINISHED")
-
 
 class Track(NamedTuple):
     """One split at the end of the job: when it was last seen (s), its last position, how many positions are missing."""
@@ -51,10 +49,7 @@ class LiveJob:
         return self
 
     def __exit__(self, *_: object) -> None:
-        job = self.found()
-        if job and job["state"] not in ENDED:
-            self.stack.rest.cancel(job["jid"])
-            wait_until(lambda: (self.found() or {"state": ENDED[0]})["state"] in ENDED, 30)
+        self.stack.rest.end(self.name)
         if self._launcher:
             self._launcher.kill()
             self._launcher.wait()

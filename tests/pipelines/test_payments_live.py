@@ -17,6 +17,7 @@ from pipelines.live_stages import ReportTurns, summary_line
 from pipelines.payments_live import PaymentsLiveOptions
 from pipelines.preflight import check_flags
 from stack.cluster import Stack
+from stack.flink import Rest
 from tests.conftest import MakePipeline
 from transforms.lane_types import Summary
 from transforms.log_writer import WriteFailed
@@ -157,7 +158,9 @@ def test_a_job_is_cancelled_and_its_launcher_ended(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(live_job, "job_flags", lambda *_: [])
     states = ["RUNNING", "RUNNING", "CANCELED"]
     cancelled: list[str] = []
-    rest = SimpleNamespace(job=lambda name: {"jid": "1", "state": states.pop(0)}, cancel=cancelled.append)
+    rest = Rest(23081)
+    monkeypatch.setattr(rest, "job", lambda name: {"jid": "1", "state": states.pop(0)})
+    monkeypatch.setattr(rest, "cancel", cancelled.append)
     sleeper = tmp_path / "sleeper.py"
     sleeper.write_text(
         "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('on', flush=True)\ntime.sleep(60)\n"

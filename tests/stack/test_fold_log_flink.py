@@ -35,11 +35,7 @@ def running_job(stack: Stack, folder: Path, name: str, *flags: str) -> Iterator[
     try:
         yield lambda: [json.loads(line) for line in notes.read_text().splitlines()] if notes.exists() else []
     finally:
-        if job := stack.rest.job(name):
-            stack.rest.cancel(job["jid"])
-            wait_until(
-                lambda: (stack.rest.job(name) or {}).get("state") in ("CANCELED", "FAILED", "FINISHED"), PATIENCE
-            )
+        stack.rest.end(name, PATIENCE)
         process.kill()
         process.wait()
 

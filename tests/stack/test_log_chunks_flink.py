@@ -45,10 +45,7 @@ def running_job(stack: Stack, folder: Path) -> Iterator[subprocess.Popen[bytes]]
         try:
             yield process
         finally:
-            if job := stack.rest.job(NAME):
-                stack.rest.cancel(job["jid"])
-                ended = ("CANCELED", "FAILED", "FINISHED")
-                wait_until(lambda: (stack.rest.job(NAME) or {}).get("state") in ended, PATIENCE)
+            stack.rest.end(NAME, PATIENCE)
             process.kill()
             process.wait()
 
