@@ -115,7 +115,7 @@ lock() {
     local uv=("$python" -m uv pip compile setup.py --universal --python-version 3.11 --generate-hashes --no-annotate
         --no-emit-index-url --no-emit-find-links --custom-compile-command "./run_local.sh lock" --quiet)
     "${uv[@]}" --all-extras -o requirements/dev.txt
-    "${uv[@]}" --extra native --extra views --extra postgres --extra registry --extra report --extra progress --extra sketches \
+    "${uv[@]}" --extra native --extra views --extra postgres --extra registry --extra report --extra progress --extra sketches --extra geo \
         -c requirements/dev.txt -o requirements/run.txt
     rm -rf "$root/beam_on_rails.egg-info"
 }
