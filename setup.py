@@ -55,7 +55,19 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=[
-        *("pipelines", "transforms", "payments", "schemas", "schemas.rails", "schemas.payments", "report", "stack", "chaos"),
+        *(
+            "pipelines",
+            "transforms",
+            "payments",
+            "auctions",
+            "schemas",
+            "schemas.rails",
+            "schemas.payments",
+            "schemas.auctions",
+            "report",
+            "stack",
+            "chaos",
+        ),
     ],
     package_data={
         "pipelines": ["mappings/*.json"],
@@ -64,6 +76,7 @@ setup(
         "stack": ["*_dist/pom.xml", "flink_dist/src/**/*.java"],
         "schemas.rails": ["*.avsc"],
         "schemas.payments": ["*.avsc"],
+        "schemas.auctions": ["*.avsc"],
     },
     ext_modules=extensions(),
     install_requires=["apache-beam==2.77.0", "confluent-kafka==2.16.1", "fastavro==1.13.1"],

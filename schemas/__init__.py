@@ -1,6 +1,6 @@
 """Avro schemas, one file per named type in a folder per domain, and the typed records generated from them.
 
-The generated records are in `schemas.rails` and `schemas.payments`; `python -m schemas.generate` writes them.
+The generated records are in `schemas.rails`, `schemas.payments` and `schemas.auctions`; `python -m schemas.generate` writes them.
 """
 
 import json

@@ -103,6 +103,13 @@ def _docstring(text: str, indent: str) -> list[str]:
     return lines
 
 
+def _literal(name: str, symbols: list[str]) -> list[str]:
+    """The type of an enum, on one line if it fits into 120 columns."""
+    quoted = [f'"{symbol}"' for symbol in symbols]
+    line = f"{name} = Literal[{', '.join(quoted)}]"
+    return [line] if len(line) <= 120 else [f"{name} = Literal[", *(f"    {symbol}," for symbol in quoted), "]"]
+
+
 def generate(domain: str) -> str:
     """Source of the module `schemas.<domain>`."""
     enums, records = [], []
@@ -111,8 +118,7 @@ def generate(domain: str) -> str:
     for name in ordered:
         schema = read_schema(name)
         if schema["type"] == "enum":
-            symbols = ", ".join(f'"{symbol}"' for symbol in schema["symbols"])
-            enums += [f"{schema['name']} = Literal[{symbols}]", f'"""{schema["doc"]}"""', ""]
+            enums += [*_literal(schema["name"], schema["symbols"]), f'"""{schema["doc"]}"""', ""]
             continue
         body = _docstring(schema["doc"], "    ")
         body.append("")

@@ -39,6 +39,19 @@ IDS = {
     19: "payments/AccountFrozen.avsc",
     20: "payments/AccountClosed.avsc",
     21: "payments/PaymentOverdue.avsc",
+    31: "auctions/ItemListed.avsc",
+    32: "auctions/ItemCancelled.avsc",
+    33: "auctions/BidPlaced.avsc",
+    34: "auctions/BidRetracted.avsc",
+    35: "auctions/BidReceived.avsc",
+    36: "auctions/RetractionReceived.avsc",
+    37: "auctions/BidsClock.avsc",
+    38: "auctions/FundsHeld.avsc",
+    39: "auctions/FundsRefused.avsc",
+    40: "auctions/BidDecision.avsc",
+    41: "auctions/AuctionOutcome.avsc",
+    42: "auctions/EndingSoon.avsc",
+    43: "auctions/AuctionState.avsc",
 }
 
 

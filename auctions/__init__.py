@@ -1,0 +1,1 @@
+"""Auctions as pure rules: no Beam, no Kafka, no clock but the log's."""

@@ -1,0 +1,415 @@
+"""Typed records of the domain `auctions`. Generated from the .avsc files by `schemas.generate`."""
+
+from typing import Any, Literal, NamedTuple
+
+from schemas import payments
+
+Outcome = Literal["SOLD", "UNSOLD", "RESERVE_NOT_MET", "CANCELLED"]
+"""How an auction ended."""
+
+Phase = Literal["NOT_STARTED", "OPEN", "CLOSING", "COMPLETE", "CANCELLED"]
+"""Where an auction stands; CLOSING: the end has come, and bids still wait for their money."""
+
+BidStatus = Literal[
+    "UNKNOWN_ITEM",
+    "CANCELLED",
+    "FINISHED",
+    "NOT_STARTED",
+    "DUPLICATE",
+    "SELLER_BID",
+    "CURRENCY_MISMATCH",
+    "INSUFFICIENT_FUNDS",
+    "TOO_LOW",
+    "ACCEPTED",
+    "ACCEPTED_OUTBID",
+    "ACCEPTED_BELOW_RESERVE",
+    "BUY_NOW",
+    "RETRACTED",
+    "RETRACTION_REFUSED",
+    "LATE",
+]
+"""What was decided, in the order of the tests; the last three: of retractions, and of bids whose money came too late."""
+
+
+class Address(NamedTuple):
+    """A postal address, as coarse as its owner likes.
+
+    country: ISO 3166-1 alpha-2 code.
+    region: Region.
+    city: City.
+    postcode: Postcode.
+    """
+
+    country: str
+    region: str | None = None
+    city: str | None = None
+    postcode: str | None = None
+
+
+class AuctionOutcome(NamedTuple):
+    """How an auction ended (key auction_id; auction.outcomes).
+
+    auction_id: Auction.
+    outcome: How.
+    seller_id: Who sold.
+    title: Title.
+    winner: Who bought.
+    price: Price paid.
+    runner_up: Highest maximum of the others.
+    bids: Valid bids.
+    bidders: Persons who made them.
+    losers: Those who did not win, in order of their first bid.
+    extensions: How often the end moved.
+    effective_end: End.
+    at: Append time on auction.log of the record that it was decided by.
+    """
+
+    auction_id: str
+    outcome: Outcome
+    seller_id: str
+    title: str
+    winner: str | None
+    price: payments.Money | None
+    runner_up: str | None
+    bids: int
+    bidders: int
+    losers: tuple[str, ...]
+    extensions: int
+    effective_end: int
+    at: int
+
+
+class AuctionState(NamedTuple):
+    """An auction as it stands, newest wins (key auction_id; upsert by revision; auction.current).
+
+    auction_id: Auction.
+    item_id: What is sold.
+    seller_id: Who sells.
+    title: Title.
+    category: Category.
+    tags: Tags.
+    currency: ISO 4217 code.
+    phase: Where it stands.
+    start_price: Minor units.
+    price: Minor units.
+    next_minimum: Least that another bidder's bid must name, minor units.
+    leader: Who leads.
+    bids: Valid bids.
+    bidders: Persons who made them.
+    reserve_met: There is no reserve, or it is met.
+    buy_now: Minor units, while it is offered.
+    starts_at: Start.
+    effective_end: End as it stands.
+    extensions: How often the end has moved.
+    cell: Cell of the grid where the item is.
+    revision: Rises with every change.
+    as_of: Append time of the record of the last change.
+    """
+
+    auction_id: str
+    item_id: str
+    seller_id: str
+    title: str
+    category: str
+    tags: tuple[str, ...]
+    currency: str
+    phase: Phase
+    start_price: int
+    price: int
+    next_minimum: int
+    leader: str | None
+    bids: int
+    bidders: int
+    reserve_met: bool
+    buy_now: int | None
+    starts_at: int
+    effective_end: int
+    extensions: int
+    cell: str | None
+    revision: int
+    as_of: int
+
+
+class BidDecision(NamedTuple):
+    """What was decided about a bid or a retraction (key auction_id; auction.bids.history).
+
+    auction_id: Auction.
+    bid_id: Bid.
+    bidder_id: Who bid.
+    status: The decision.
+    maximum: The most that the bid names; null for a retraction of a bid that is not known.
+    price: Price after it; null where the item is not known.
+    leader: Who leads after it.
+    outbid: Who lost the lead by it.
+    automatic: The leader's maximum answered another's bid: `bid_id` is the bid that named it.
+    effective_end: End after it.
+    extensions: How often the end has moved.
+    received_at: When the bid was received.
+    cell: Cell of the grid that the bid came from.
+    country: Country that the bid came from.
+    flags: What is odd about the bid.
+    at: Append time on auction.log of the record that was decided by.
+    """
+
+    auction_id: str
+    bid_id: str
+    bidder_id: str
+    status: BidStatus
+    maximum: payments.Money | None
+    price: payments.Money | None
+    leader: str | None
+    outbid: str | None
+    automatic: bool
+    effective_end: int | None
+    extensions: int
+    received_at: int
+    cell: str | None
+    country: str | None
+    flags: tuple[str, ...]
+    at: int
+
+
+class BidPlaced(NamedTuple):
+    """A bidder names a maximum (key auction_id; auction.bids).
+
+    bid_id: Idempotency key in its auction, chosen by the client.
+    auction_id: Auction.
+    bidder_id: Who bids.
+    account_id: Account that pays; null is the one with the bidder's id.
+    maximum: The most that is bid; a plain bid is its own maximum.
+    ip: Address of the client on the network.
+    address: Where the bidder lives.
+    sent_at: The client's claimed time: data.
+    """
+
+    bid_id: str
+    auction_id: str
+    bidder_id: str
+    account_id: str | None
+    maximum: payments.Money
+    ip: str | None
+    address: Address | None
+    sent_at: int
+
+
+class BidReceived(NamedTuple):
+    """A bid that was checked and handed on, with the time that decides (key auction_id; auction.log).
+
+    bid_id: Bid.
+    auction_id: Auction.
+    bidder_id: Who bids.
+    account_id: Account that pays.
+    maximum: The most that is bid.
+    received_at: Append time on auction.bids: moves the auction's clock.
+    cell: Cell of the grid that the network address lies in.
+    country: Country of the address, else of the network address.
+    flags: What is odd about it, and no reason to refuse: GEO_MISMATCH ...
+    """
+
+    bid_id: str
+    auction_id: str
+    bidder_id: str
+    account_id: str
+    maximum: payments.Money
+    received_at: int
+    cell: str | None
+    country: str | None
+    flags: tuple[str, ...]
+
+
+class BidRetracted(NamedTuple):
+    """A bidder takes a bid back (key auction_id; auction.bids).
+
+    bid_id: Bid.
+    auction_id: Auction.
+    bidder_id: Who placed it.
+    reason: Why.
+    """
+
+    bid_id: str
+    auction_id: str
+    bidder_id: str
+    reason: str
+
+
+class BidsClock(NamedTuple):
+    """A tick of auction.bids, handed on to the same partition of auction.log (no key).
+
+    at: Append time of the tick on auction.bids: every record before it there stands before this one here.
+    """
+
+    at: int
+
+
+class EndingSoon(NamedTuple):
+    """An open auction nears its end (key auction_id; auction.outcomes).
+
+    auction_id: Auction.
+    seller_id: Who sells.
+    title: Title.
+    category: Category.
+    tags: Tags.
+    price: Price now.
+    leader: Who leads.
+    bidders: Who has bid, in order of their first bid.
+    effective_end: End as it stands.
+    at: Clock of the auction.
+    """
+
+    auction_id: str
+    seller_id: str
+    title: str
+    category: str
+    tags: tuple[str, ...]
+    price: payments.Money
+    leader: str | None
+    bidders: tuple[str, ...]
+    effective_end: int
+    at: int
+
+
+class FundsHeld(NamedTuple):
+    """The money behind a bid is held (key auction_id; auction.log).
+
+    auction_id: Auction.
+    bid_id: Bid.
+    payment_id: The hold.
+    amount: What is held.
+    """
+
+    auction_id: str
+    bid_id: str
+    payment_id: str
+    amount: payments.Money
+
+
+class FundsRefused(NamedTuple):
+    """A hold or a capture that an auction asked for was refused (key auction_id; auction.log).
+
+    auction_id: Auction.
+    bid_id: Bid.
+    payment_id: The hold or capture.
+    reason: ISO 20022 reason code.
+    """
+
+    auction_id: str
+    bid_id: str
+    payment_id: str
+    reason: str
+
+
+class Geo(NamedTuple):
+    """A place on the earth.
+
+    lat: Degrees north.
+    lon: Degrees east.
+    cell: Cell of the grid; the intake writes it.
+    """
+
+    lat: float
+    lon: float
+    cell: str | None = None
+
+
+class Increment(NamedTuple):
+    """One row of a table of increments.
+
+    below: Prices under this, minor units; null in the last row: all others.
+    step: Least raise over such a price, minor units.
+    """
+
+    below: int | None
+    step: int
+
+
+class ItemCancelled(NamedTuple):
+    """The seller takes an auction back (key auction_id; auction.items and auction.log).
+
+    auction_id: Auction.
+    reason: Why.
+    """
+
+    auction_id: str
+    reason: str
+
+
+class ItemListed(NamedTuple):
+    """An item is put up for auction (key auction_id; auction.items, and checked and enriched on auction.log).
+
+    auction_id: Auction.
+    item_id: What is sold.
+    seller_id: Who sells; the account of that name is paid.
+    title: Title.
+    description: Description.
+    category: Category.
+    tags: What similar items share, sorted by the intake.
+    currency: ISO 4217 code of all its prices.
+    start_price: Least first bid, minor units.
+    reserve: Least price to sell at, minor units.
+    buy_now: Price that ends the auction at once, minor units.
+    increments: Table of increments; null is the default table.
+    starts_at: Bids count from here.
+    ends_at: Bids count before this, unless the end moves.
+    soft_close_ms: A valid bid this near to the end moves it.
+    max_extensions: How often the end may move.
+    funds_required: A bid must be backed by a hold of its maximum.
+    geo: Where the item is.
+    address: Where the item is.
+    """
+
+    auction_id: str
+    item_id: str
+    seller_id: str
+    title: str
+    description: str
+    category: str
+    tags: tuple[str, ...]
+    currency: str
+    start_price: int
+    reserve: int | None
+    buy_now: int | None
+    increments: tuple[Increment, ...] | None
+    starts_at: int
+    ends_at: int
+    soft_close_ms: int | None
+    max_extensions: int | None
+    funds_required: bool
+    geo: Geo | None = None
+    address: Address | None = None
+
+
+class RetractionReceived(NamedTuple):
+    """A retraction, handed on with the time that decides (key auction_id; auction.log).
+
+    bid_id: Bid.
+    auction_id: Auction.
+    bidder_id: Who placed it.
+    reason: Why.
+    received_at: Append time on auction.bids: moves the auction's clock.
+    """
+
+    bid_id: str
+    auction_id: str
+    bidder_id: str
+    reason: str
+    received_at: int
+
+
+RECORDS: dict[str, type[Any]] = {
+    "auctions.Address": Address,
+    "auctions.AuctionOutcome": AuctionOutcome,
+    "auctions.AuctionState": AuctionState,
+    "auctions.BidDecision": BidDecision,
+    "auctions.BidPlaced": BidPlaced,
+    "auctions.BidReceived": BidReceived,
+    "auctions.BidRetracted": BidRetracted,
+    "auctions.BidsClock": BidsClock,
+    "auctions.EndingSoon": EndingSoon,
+    "auctions.FundsHeld": FundsHeld,
+    "auctions.FundsRefused": FundsRefused,
+    "auctions.Geo": Geo,
+    "auctions.Increment": Increment,
+    "auctions.ItemCancelled": ItemCancelled,
+    "auctions.ItemListed": ItemListed,
+    "auctions.RetractionReceived": RetractionReceived,
+}
