@@ -47,12 +47,13 @@ class Address(NamedTuple):
 
 
 class AuctionOutcome(NamedTuple):
-    """How an auction ended (key auction_id; auction.outcomes).
+    """How an auction ended (key auction_id; auction.outcomes, and at the end of its history).
 
     auction_id: Auction.
     outcome: How.
     seller_id: Who sold.
     title: Title.
+    currency: ISO 4217 code.
     winner: Who bought.
     price: Price paid.
     runner_up: Highest maximum of the others.
@@ -68,6 +69,7 @@ class AuctionOutcome(NamedTuple):
     outcome: Outcome
     seller_id: str
     title: str
+    currency: str
     winner: str | None
     price: payments.Money | None
     runner_up: str | None
@@ -147,6 +149,7 @@ class BidDecision(NamedTuple):
     received_at: When the bid was received.
     cell: Cell of the grid that the bid came from.
     country: Country that the bid came from.
+    ip: Network address that the bid came from.
     flags: What is odd about the bid.
     at: Append time on auction.log of the record that was decided by.
     """
@@ -165,6 +168,7 @@ class BidDecision(NamedTuple):
     received_at: int
     cell: str | None
     country: str | None
+    ip: str | None
     flags: tuple[str, ...]
     at: int
 
@@ -203,6 +207,7 @@ class BidReceived(NamedTuple):
     received_at: Append time on auction.bids: moves the auction's clock.
     cell: Cell of the grid that the network address lies in.
     country: Country of the address, else of the network address.
+    ip: Address of the client on the network.
     flags: What is odd about it, and no reason to refuse: GEO_MISMATCH ...
     """
 
@@ -214,6 +219,7 @@ class BidReceived(NamedTuple):
     received_at: int
     cell: str | None
     country: str | None
+    ip: str | None
     flags: tuple[str, ...]
 
 
@@ -242,7 +248,7 @@ class BidsClock(NamedTuple):
 
 
 class EndingSoon(NamedTuple):
-    """An open auction nears its end (key auction_id; auction.outcomes).
+    """An open auction nears its end (key auction_id; auction.outcomes and its history).
 
     auction_id: Auction.
     seller_id: Who sells.
@@ -334,7 +340,8 @@ class ItemCancelled(NamedTuple):
 
 
 class ItemListed(NamedTuple):
-    """An item is put up for auction (key auction_id; auction.items, and checked and enriched on auction.log).
+    """An item is put up for auction (key auction_id; auction.items; checked and enriched on auction.log, and
+    first in its history).
 
     auction_id: Auction.
     item_id: What is sold.
