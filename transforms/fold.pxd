@@ -19,7 +19,7 @@ cdef class Run:
 cdef class Shard:
     cdef public object _key, _on_event
     cdef public tuple _reads
-    cdef public bint _proven
+    cdef public bint _proven, _carried
     cdef public object processor, source, partitions, decode, dead_letters
     cdef public object offset, clock, version, shared, counts, checksum, _last
     cdef public dict entities, deadlines, marks, prevs
@@ -36,6 +36,7 @@ cdef class Shard:
     cpdef emit_step(self, record, list emitted, event=*)
     @cython.locals(outputs=list)
     cpdef identify(self, emitted)
+    cpdef _look_ahead(self, value, event)
     cpdef follow(self, target, position)
     @cython.locals(context=Context, entities=dict, heap=list, emitted=list, ends=list, offset=Py_ssize_t,
                    applied=Py_ssize_t, end=Py_ssize_t, number=Py_ssize_t)

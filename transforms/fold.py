@@ -106,11 +106,22 @@ class Processor:
     reads: ClassVar[tuple[type, ...]]  # event types of its topic; others are dead letters
     versions: ClassVar[tuple[int, ...]] = (1,)  # rules that this code knows; the first is in force before any Version
     from_clients: ClassVar[bool] = False  # clients may write its topic: origins there prove nothing and are ignored (6)
+    carries_clock: ClassVar[bool] = (
+        False  # its clock is that of another topic, handed on in its events: see `carried_time` (2)
+    )
     entity_codec: Any = None  # encodes an entity for snapshots
     shared_codec: Any = None  # encodes what `new_shared` makes
 
     def key(self, event: Any) -> str | None:
         """Id of the entity that the event is about: the record's key must be the same. None: a broadcast, without key."""
+        raise NotImplementedError
+
+    def carried_time(self, event: Any) -> int:
+        """Where `carries_clock`: the time (ms) that the event hands on, -1 if it carries none; it is the clock instead of the append time.
+
+        For a topic whose records one stage hands on from another topic, partition by partition and in order: so the clock is that of the
+        first topic, however late a record is handed on. An event that carries a time must not be refused (BadRecord).
+        """
         raise NotImplementedError
 
     def on_event(self, key: str, entity: Any, event: Any, context: "Context") -> Any:
@@ -163,7 +174,7 @@ class Context:
         self.partition = shard.source.partition
         self._counted = ""
         self.shared = shard.shared
-        self.clock = shard.clock  # ms: largest append time of the partition so far (2)
+        self.clock = shard.clock  # ms: largest append time of the partition so far, or time handed on (2)
         self.at = 0  # ms: append time of this record
         self.offset = 0
         self.version = shard.version
@@ -193,6 +204,12 @@ class Context:
         index = self._index
         self._index = index + 1
         self._emitted.append((topic.name, partition, raw, event, self.offset, index, None))
+
+    def emit_beside(self, topic: Topic, event: Any) -> None:
+        """Writes a log output without a key to the partition of this partition's number: what is handed on to all that stand there."""
+        index = self._index
+        self._index = index + 1
+        self._emitted.append((topic.name, self.partition % topic.partitions, None, event, self.offset, index, None))
 
     def upsert(self, topic: Topic, key: str, event: Any, version: int) -> None:
         """Writes a new state of `key`: readers keep the highest version, drivers may leave out what is overtaken."""
@@ -263,6 +280,7 @@ class Shard:
         self.processor = processor
         self._key, self._on_event, self._reads = processor.key, processor.on_event, processor.reads
         self._proven = not processor.from_clients  # origins on the topic are those of stages
+        self._carried = processor.carries_clock
         self.source = Source(processor.stage, topic, partition)
         self.partitions = partitions
         self.decode = decode
@@ -346,6 +364,8 @@ class Shard:
         context = self._context
         context._emitted, context._index, context._counted, context._partitions = emitted, 0, "", 0
         context.offset, context.at, context._value = offset, at, value
+        if self._carried:
+            event, at = self._look_ahead(value, event)
         # Every record moves the clock, repeats too (2), and fires what is due before it is looked at (3).
         if at > self.clock:
             self.clock = context.clock = at
@@ -392,6 +412,15 @@ class Shard:
         else:
             self.counts.applied += 1
 
+    def _look_ahead(self, value: bytes | None, event: Any) -> tuple[Any, int]:
+        """The event, and the time that it carries (2). A repeat carries what its first appearance carried, so it moves nothing."""
+        if event is None:
+            try:
+                event = self.decode(value or b"")
+            except BadRecord:  # the caller makes a dead letter of it
+                return None, -1
+        return event, self.processor.carried_time(event)
+
     def identify(self, emitted: Iterable[Emitted]) -> list[Output]:
         """Gives what was emitted its identity (5). What goes to one partition comes in the order in which it was emitted."""
         outputs: list[Output] = []
@@ -417,7 +446,7 @@ class Shard:
         """
         context, entities, heap = self._context, self.entities, self._heap
         key_of, on_event, reads = self._key, self._on_event, self._reads
-        partitions, number = self.partitions, self.source.partition
+        partitions, number, carried = self.partitions, self.source.partition, self._carried
         if run.first != self.offset:
             raise Gap(f"{self._here(self.offset)}: expected this offset, got {run.first}")
         emitted: list[Emitted] = []
@@ -427,7 +456,7 @@ class Shard:
         for at, raw, event in zip(run.times, run.keys, run.events, strict=True):
             offset += 1
             key = None
-            if type(event) in reads and not (heap and (heap[0][0] <= at or heap[0][0] <= clock)):
+            if type(event) in reads and not carried and not (heap and (heap[0][0] <= at or heap[0][0] <= clock)):
                 try:
                     key = key_of(event)
                 except BadRecord:

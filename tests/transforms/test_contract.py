@@ -15,6 +15,7 @@ from transforms.fold import (
     Gap,
     MissingRecord,
     Output,
+    Run,
     Shard,
     Topic,
     UnknownVersion,
@@ -81,6 +82,56 @@ class TestLine2TheClockIsTheLogs:
         shard = make_shard()
         fold(shard, records(toys.broadcast(Tick(10**12))))
         assert shard.clock == 1000
+
+    def test_a_clock_that_is_handed_on_is_that_of_the_first_topic(self) -> None:
+        """`n` of an event is the time that it carries; its append time, and records that carry none, move nothing."""
+        shard = make_shard(processor=_Follower())
+        first, alarm, late = records(do(A, "add", 100), do(A, "alarm", 5), do(A, "add", 104), at=5000)
+        assert said(fold(shard, [first, alarm])) == [("v1", 100)]
+        assert (shard.clock, shard._context.at) == (100, 5010)
+        others = records(toys.broadcast(Tick(0)), (A.encode(), b"\x07"), (A.encode(), b""), at=9000, first=2)
+        assert codes(fold(shard, others)) == ["BAD_MAGIC", "EMPTY_VALUE"]
+        assert shard.clock == 100
+        assert said(shard.step(late._replace(offset=5))) == [("v1", 204)]
+        assert said(shard.step(late._replace(offset=6, value=do(A, "add", 105)[1]))) == [("alarm", 105), ("v1", 309)]
+        older = late._replace(offset=7, value=do(A, "add", 50)[1])
+        assert said(shard.step(older)) == [("v1", 359)]
+        assert shard.clock == 105
+
+    def test_a_repeat_of_what_was_handed_on_moves_nothing(self) -> None:
+        shard = make_shard(processor=_Follower())
+        first, again = records(do(A, "add", 100), do(A, "add", 100), step=10_000)
+        fold(shard, [written(first, 0), written(again, 0)])
+        assert (shard.clock, shard.counts.duplicate) == (100, 1)
+
+    def test_a_clock_is_handed_on_in_runs_too(self) -> None:
+        events = [toys.Do(A, "add", 100), toys.Do(A, "alarm", 5), toys.Do(A, "add", 104), toys.Do(A, "add", 105)]
+        values = [toys.EVENTS.encode(event) for event in events]
+        shard = make_shard(processor=_Follower())
+        _, emitted = shard.fold_run(Run(0, [1, 9000, 9001, 9002], [A.encode()] * 4, events, values.__getitem__))
+        assert [event.text for topic, _, _, event, *_ in emitted if topic == toys.OUT.name] == [
+            "v1",
+            "v1",
+            "alarm",
+            "v1",
+        ]
+        assert shard.clock == 105
+
+    def test_what_has_no_key_is_handed_on_beside(self) -> None:
+        shard = make_shard(1, processor=_Follower())
+        (output,) = fold(shard, records(toys.broadcast(toys.Do("", "beside", 7))))
+        assert (output.topic, output.partition, output.key) == (toys.OUT.name, 1, None)
+        assert output.origin == Origin(shard.source, 0, 0, None)
+
+
+class _Follower(toys.Toy):
+    carries_clock = True
+
+    def carried_time(self, event: Any) -> int:
+        return event.n if isinstance(event, toys.Do) and event.what == "add" else -1
+
+    def on_broadcast(self, event: Any, context: Any) -> None:
+        context.emit_beside(toys.OUT, toys.Said("", "beside", event.n))
 
 
 class TestLine3DeadlinesFireByRecords:
