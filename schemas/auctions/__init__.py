@@ -4,11 +4,11 @@ from typing import Any, Literal, NamedTuple
 
 from schemas import payments
 
-Outcome = Literal["SOLD", "UNSOLD", "RESERVE_NOT_MET", "CANCELLED"]
-"""How an auction ended."""
-
 Phase = Literal["NOT_STARTED", "OPEN", "CLOSING", "COMPLETE", "CANCELLED"]
 """Where an auction stands; CLOSING: the end has come, and bids still wait for their money."""
+
+Outcome = Literal["SOLD", "UNSOLD", "RESERVE_NOT_MET", "CANCELLED"]
+"""How an auction ended."""
 
 BidStatus = Literal[
     "UNKNOWN_ITEM",
@@ -30,6 +30,25 @@ BidStatus = Literal[
 ]
 """What was decided, in the order of the tests; the last three: of retractions, and of bids whose money came too late."""
 
+NoticeKind = Literal["PURCHASED", "OUTBID", "LOST", "SOLD", "UNSOLD", "ENDING_SOON", "CANCELLED"]
+"""What a person is told."""
+
+SimilarityLevel = Literal["TAGS", "CATEGORY", "ALL"]
+"""How similar the items of a range are, from the narrowest: same tags, same category, same currency alone."""
+
+
+class AcceptedBid(NamedTuple):
+    """State: a valid bid of an open auction.
+
+    bidder_id: Who bid.
+    maximum: Minor units.
+    received_at: When it was received.
+    """
+
+    bidder_id: str
+    maximum: int
+    received_at: int
+
 
 class Address(NamedTuple):
     """A postal address, as coarse as its owner likes.
@@ -44,6 +63,158 @@ class Address(NamedTuple):
     region: str | None = None
     city: str | None = None
     postcode: str | None = None
+
+
+class Increment(NamedTuple):
+    """One row of a table of increments.
+
+    below: Prices under this, minor units; null in the last row: all others.
+    step: Least raise over such a price, minor units.
+    """
+
+    below: int | None
+    step: int
+
+
+class Geo(NamedTuple):
+    """A place on the earth.
+
+    lat: Degrees north.
+    lon: Degrees east.
+    cell: Cell of the grid; the intake writes it.
+    """
+
+    lat: float
+    lon: float
+    cell: str | None = None
+
+
+class ItemListed(NamedTuple):
+    """An item is put up for auction (key auction_id; auction.items; checked and enriched on auction.log, and
+    first in its history).
+
+    auction_id: Auction.
+    item_id: What is sold.
+    seller_id: Who sells; the account of that name is paid.
+    title: Title.
+    description: Description.
+    category: Category.
+    tags: What similar items share, sorted by the intake.
+    currency: ISO 4217 code of all its prices.
+    start_price: Least first bid, minor units.
+    reserve: Least price to sell at, minor units.
+    buy_now: Price that ends the auction at once, minor units.
+    increments: Table of increments; null is the default table.
+    starts_at: Bids count from here.
+    ends_at: Bids count before this, unless the end moves.
+    soft_close_ms: A valid bid this near to the end moves it.
+    max_extensions: How often the end may move.
+    funds_required: A bid must be backed by a hold of its maximum.
+    geo: Where the item is.
+    address: Where the item is.
+    """
+
+    auction_id: str
+    item_id: str
+    seller_id: str
+    title: str
+    description: str
+    category: str
+    tags: tuple[str, ...]
+    currency: str
+    start_price: int
+    reserve: int | None
+    buy_now: int | None
+    increments: tuple[Increment, ...] | None
+    starts_at: int
+    ends_at: int
+    soft_close_ms: int | None
+    max_extensions: int | None
+    funds_required: bool
+    geo: Geo | None = None
+    address: Address | None = None
+
+
+class WaitingBid(NamedTuple):
+    """State: a bid that waits for its money.
+
+    bidder_id: Who bids.
+    account_id: Account that pays.
+    maximum: Minor units.
+    received_at: When it was received.
+    cell: Where from.
+    country: Where from.
+    ip: Where from.
+    flags: What is odd about it.
+    asked: What is to be held for it, minor units; 0: not asked yet, because a bid of the same bidder waits
+    before it.
+    """
+
+    bidder_id: str
+    account_id: str
+    maximum: int
+    received_at: int
+    cell: str | None
+    country: str | None
+    ip: str | None
+    flags: tuple[str, ...]
+    asked: int
+
+
+class HeldFunds(NamedTuple):
+    """State: money that is held for an auction, or was asked for.
+
+    bidder_id: Who bids.
+    account_id: Account that pays.
+    minor: Minor units.
+    """
+
+    bidder_id: str
+    account_id: str
+    minor: int
+
+
+class Auction(NamedTuple):
+    """State of the auction processor: one auction.
+
+    item: As listed, without the description.
+    phase: Where it stands.
+    price: Minor units.
+    leader: Who leads.
+    leading_bid: Bid that names the leader's maximum; empty without a leader.
+    top: The leader's maximum, minor units.
+    second: Highest maximum of the others, minor units.
+    buy_now_offered: A bid may still end it at once.
+    effective_end: End as it stands.
+    extensions: How often the end has moved.
+    bids: By bid_id, in order of decision; null for one that does not stand. Empty after the end.
+    bidders: Standing bids by bidder, in order of their first. Empty after the end.
+    count: Standing bids.
+    waiting: By bid_id, in the order of the log.
+    holds: Held money by bid_id, oldest first.
+    owed: By bid_id: holds to be voided when their answer comes.
+    captures: By bid_id: holds whose capture was asked for.
+    revision: Rises with every change.
+    """
+
+    item: ItemListed
+    phase: Phase
+    price: int
+    leader: str | None
+    leading_bid: str
+    top: int
+    second: int | None
+    buy_now_offered: bool
+    effective_end: int
+    extensions: int
+    bids: dict[str, AcceptedBid | None]
+    bidders: dict[str, int]
+    count: int  # type: ignore[assignment]
+    waiting: dict[str, WaitingBid]
+    holds: dict[str, HeldFunds]
+    owed: dict[str, HeldFunds]
+    captures: dict[str, HeldFunds]
+    revision: int
 
 
 class AuctionOutcome(NamedTuple):
@@ -304,30 +475,6 @@ class FundsRefused(NamedTuple):
     reason: str
 
 
-class Geo(NamedTuple):
-    """A place on the earth.
-
-    lat: Degrees north.
-    lon: Degrees east.
-    cell: Cell of the grid; the intake writes it.
-    """
-
-    lat: float
-    lon: float
-    cell: str | None = None
-
-
-class Increment(NamedTuple):
-    """One row of a table of increments.
-
-    below: Prices under this, minor units; null in the last row: all others.
-    step: Least raise over such a price, minor units.
-    """
-
-    below: int | None
-    step: int
-
-
 class ItemCancelled(NamedTuple):
     """The seller takes an auction back (key auction_id; auction.items and auction.log).
 
@@ -339,50 +486,131 @@ class ItemCancelled(NamedTuple):
     reason: str
 
 
-class ItemListed(NamedTuple):
-    """An item is put up for auction (key auction_id; auction.items; checked and enriched on auction.log, and
-    first in its history).
+class Notice(NamedTuple):
+    """A person is to be told something (key person; auction.notices).
 
+    notice_id: A function of cause, kind and person; the mail's Message-ID is made of it.
+    person: Who is told.
+    kind: What.
     auction_id: Auction.
-    item_id: What is sold.
-    seller_id: Who sells; the account of that name is paid.
-    title: Title.
-    description: Description.
-    category: Category.
-    tags: What similar items share, sorted by the intake.
-    currency: ISO 4217 code of all its prices.
-    start_price: Least first bid, minor units.
-    reserve: Least price to sell at, minor units.
-    buy_now: Price that ends the auction at once, minor units.
-    increments: Table of increments; null is the default table.
-    starts_at: Bids count from here.
-    ends_at: Bids count before this, unless the end moves.
-    soft_close_ms: A valid bid this near to the end moves it.
-    max_extensions: How often the end may move.
-    funds_required: A bid must be backed by a hold of its maximum.
-    geo: Where the item is.
-    address: Where the item is.
+    title: Its title.
+    price: Price of the auction, or that it was sold at; null if nobody has bid.
+    leads: The person leads, or has won.
+    ends_at: End as it stands.
+    cause: Place of the record that it follows from: topic id/partition/offset.
+    at: Clock at which the rule fired.
     """
 
+    notice_id: str
+    person: str
+    kind: NoticeKind
     auction_id: str
-    item_id: str
-    seller_id: str
     title: str
-    description: str
-    category: str
-    tags: tuple[str, ...]
+    price: payments.Money | None
+    leads: bool
+    ends_at: int | None
+    cause: str
+    at: int
+
+
+class Quiet(NamedTuple):
+    """State: a person who is not told again for a while.
+
+    until: End of the quiet period.
+    cause: Newest record that would have told them again; null if there is none.
+    """
+
+    until: int
+    cause: str | None = None
+
+
+class NoticesOfAuction(NamedTuple):
+    """State of the notices of one auction.
+
+    title: Title.
+    leader: Who leads.
+    price: Price.
+    ends_at: End as it stands.
+    quiet: Persons who have been told lately that they are outbid.
+    """
+
+    title: str
+    leader: str | None
+    price: payments.Money | None
+    ends_at: int | None
+    quiet: dict[str, Quiet]
+
+
+class PriceBin(NamedTuple):
+    """State: sales in one bin of a sketch.
+
+    number: Number of the bin.
+    n: Sales.
+    """
+
+    number: int
+    n: int
+
+
+class PriceDay(NamedTuple):
+    """State: the sales of one day as a sketch.
+
+    day: Days since 1970, UTC, of the end of the auctions.
+    bins: By number.
+    """
+
+    day: int
+    bins: tuple[PriceBin, ...]
+
+
+class PriceHistory(NamedTuple):
+    """State: the sales of one similarity key within the horizon.
+
+    level: Level of the key.
+    currency: ISO 4217 code.
+    days: By day.
+    newest: Newest day of a sale.
+    revision: Number of changes published.
+    """
+
+    level: SimilarityLevel
     currency: str
-    start_price: int
-    reserve: int | None
-    buy_now: int | None
-    increments: tuple[Increment, ...] | None
-    starts_at: int
-    ends_at: int
-    soft_close_ms: int | None
-    max_extensions: int | None
-    funds_required: bool
-    geo: Geo | None = None
-    address: Address | None = None
+    days: tuple[PriceDay, ...]
+    newest: int
+    revision: int
+
+
+class PriceRange(NamedTuple):
+    """What similar items were sold for lately (key `key`; upsert by revision; auction.prices).
+
+    key: Similarity key.
+    level: Level of the key.
+    currency: ISO 4217 code.
+    n: Sales within the horizon.
+    p10: 10 % of the sales were for at most this, minor units.
+    p25: 25 % of the sales were for at most this, minor units.
+    p50: 50 % of the sales were for at most this, minor units.
+    p75: 75 % of the sales were for at most this, minor units.
+    p90: 90 % of the sales were for at most this, minor units.
+    relative_error: Bound of the error of each, relative to the exact price at its rank.
+    horizon_ms: How far the sales reach back, in whole days.
+    revision: Rises with every change.
+    as_of: Clock of the newest change.
+    """
+
+    key: str
+    level: SimilarityLevel
+    currency: str
+    n: int
+    p10: int
+    p25: int
+    p50: int
+    p75: int
+    p90: int
+    relative_error: float
+    horizon_ms: int
+    revision: int
+    as_of: int
 
 
 class RetractionReceived(NamedTuple):
@@ -402,8 +630,32 @@ class RetractionReceived(NamedTuple):
     received_at: int
 
 
+class Sale(NamedTuple):
+    """An item was sold, for the price range of one similarity key (key `key`; auction.sales).
+
+    key: Similarity key.
+    level: Level of the key.
+    auction_id: Auction.
+    price: Price paid.
+    sold_at: End of the auction.
+    """
+
+    key: str
+    level: SimilarityLevel
+    auction_id: str
+    price: payments.Money
+    sold_at: int
+
+
 RECORDS: dict[str, type[Any]] = {
+    "auctions.AcceptedBid": AcceptedBid,
     "auctions.Address": Address,
+    "auctions.Increment": Increment,
+    "auctions.Geo": Geo,
+    "auctions.ItemListed": ItemListed,
+    "auctions.WaitingBid": WaitingBid,
+    "auctions.HeldFunds": HeldFunds,
+    "auctions.Auction": Auction,
     "auctions.AuctionOutcome": AuctionOutcome,
     "auctions.AuctionState": AuctionState,
     "auctions.BidDecision": BidDecision,
@@ -414,9 +666,14 @@ RECORDS: dict[str, type[Any]] = {
     "auctions.EndingSoon": EndingSoon,
     "auctions.FundsHeld": FundsHeld,
     "auctions.FundsRefused": FundsRefused,
-    "auctions.Geo": Geo,
-    "auctions.Increment": Increment,
     "auctions.ItemCancelled": ItemCancelled,
-    "auctions.ItemListed": ItemListed,
+    "auctions.Notice": Notice,
+    "auctions.Quiet": Quiet,
+    "auctions.NoticesOfAuction": NoticesOfAuction,
+    "auctions.PriceBin": PriceBin,
+    "auctions.PriceDay": PriceDay,
+    "auctions.PriceHistory": PriceHistory,
+    "auctions.PriceRange": PriceRange,
     "auctions.RetractionReceived": RetractionReceived,
+    "auctions.Sale": Sale,
 }
