@@ -135,29 +135,42 @@ class ItemListed(NamedTuple):
     address: Address | None = None
 
 
-class WaitingBid(NamedTuple):
-    """State: a bid that waits for its money.
+class BidReceived(NamedTuple):
+    """A bid that was checked and handed on, with the time that decides (key auction_id; auction.log).
 
+    bid_id: Bid.
+    auction_id: Auction.
     bidder_id: Who bids.
     account_id: Account that pays.
-    maximum: Minor units.
-    received_at: When it was received.
-    cell: Where from.
-    country: Where from.
-    ip: Where from.
-    flags: What is odd about it.
-    asked: What is to be held for it, minor units; 0: not asked yet, because a bid of the same bidder waits
-    before it.
+    maximum: The most that is bid.
+    received_at: Append time on auction.bids: moves the auction's clock.
+    cell: Cell of the grid that the network address lies in.
+    country: Country of the address, else of the network address.
+    ip: Address of the client on the network.
+    flags: What is odd about it, and no reason to refuse: GEO_MISMATCH ...
     """
 
+    bid_id: str
+    auction_id: str
     bidder_id: str
     account_id: str
-    maximum: int
+    maximum: payments.Money
     received_at: int
     cell: str | None
     country: str | None
     ip: str | None
     flags: tuple[str, ...]
+
+
+class WaitingBid(NamedTuple):
+    """State: a bid that waits for its money.
+
+    bid: As it came.
+    asked: What is to be held for it, minor units; 0: not asked yet, because a bid of the same bidder waits
+    before it.
+    """
+
+    bid: BidReceived
     asked: int
 
 
@@ -365,33 +378,6 @@ class BidPlaced(NamedTuple):
     ip: str | None
     address: Address | None
     sent_at: int
-
-
-class BidReceived(NamedTuple):
-    """A bid that was checked and handed on, with the time that decides (key auction_id; auction.log).
-
-    bid_id: Bid.
-    auction_id: Auction.
-    bidder_id: Who bids.
-    account_id: Account that pays.
-    maximum: The most that is bid.
-    received_at: Append time on auction.bids: moves the auction's clock.
-    cell: Cell of the grid that the network address lies in.
-    country: Country of the address, else of the network address.
-    ip: Address of the client on the network.
-    flags: What is odd about it, and no reason to refuse: GEO_MISMATCH ...
-    """
-
-    bid_id: str
-    auction_id: str
-    bidder_id: str
-    account_id: str
-    maximum: payments.Money
-    received_at: int
-    cell: str | None
-    country: str | None
-    ip: str | None
-    flags: tuple[str, ...]
 
 
 class BidRetracted(NamedTuple):
@@ -653,6 +639,7 @@ RECORDS: dict[str, type[Any]] = {
     "auctions.Increment": Increment,
     "auctions.Geo": Geo,
     "auctions.ItemListed": ItemListed,
+    "auctions.BidReceived": BidReceived,
     "auctions.WaitingBid": WaitingBid,
     "auctions.HeldFunds": HeldFunds,
     "auctions.Auction": Auction,
@@ -660,7 +647,6 @@ RECORDS: dict[str, type[Any]] = {
     "auctions.AuctionState": AuctionState,
     "auctions.BidDecision": BidDecision,
     "auctions.BidPlaced": BidPlaced,
-    "auctions.BidReceived": BidReceived,
     "auctions.BidRetracted": BidRetracted,
     "auctions.BidsClock": BidsClock,
     "auctions.EndingSoon": EndingSoon,

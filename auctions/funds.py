@@ -1,0 +1,35 @@
+"""The answers about money (A11): what a payment's status means to the auction that asked for it.
+
+Flow: payments.status → funds → FundsHeld or FundsRefused on auction.log, keyed by auction. A HOLD that is open (PDNG) is held; a HOLD or a
+CAPTURE that is refused (RJCT) is refused. All else, and whatever no auction has asked for, is passed by. A status of an attempt says
+nothing of the payment itself, and is passed by too.
+"""
+
+from auctions import topics
+from auctions.backing import CAPTURE, HOLD, parse_payment_id
+from schemas.auctions import FundsHeld, FundsRefused
+from schemas.payments import PaymentStatus
+from transforms.fold import Context, Processor
+
+
+class Funds(Processor):
+    """Keeps no state: each status stands for itself."""
+
+    stage = "auctions.funds"
+    reads = (PaymentStatus,)
+
+    def key(self, event: PaymentStatus) -> str:
+        return event.payment_id
+
+    def on_event(self, key: str, entity: None, event: PaymentStatus, context: Context) -> None:
+        if event.attempt or event.kind not in ("HOLD", "CAPTURE") or event.status not in ("PDNG", "RJCT"):
+            return
+        asked = parse_payment_id(key, event.reference)
+        if asked is None:
+            return
+        auction, bid, step = asked
+        if event.status == "RJCT":
+            if step == (HOLD if event.kind == "HOLD" else CAPTURE):
+                context.emit(topics.LOG, auction, FundsRefused(auction, bid, key, event.reason or ""))
+        elif step == HOLD:
+            context.emit(topics.LOG, auction, FundsHeld(auction, bid, key, event.amount))
