@@ -633,6 +633,17 @@ class Sale(NamedTuple):
     sold_at: int
 
 
+class SaleItem(NamedTuple):
+    """State: what an item that is on auction is like.
+
+    category: Category.
+    tags: Tags.
+    """
+
+    category: str
+    tags: tuple[str, ...]
+
+
 RECORDS: dict[str, type[Any]] = {
     "auctions.AcceptedBid": AcceptedBid,
     "auctions.Address": Address,
@@ -662,4 +673,5 @@ RECORDS: dict[str, type[Any]] = {
     "auctions.PriceRange": PriceRange,
     "auctions.RetractionReceived": RetractionReceived,
     "auctions.Sale": Sale,
+    "auctions.SaleItem": SaleItem,
 }
