@@ -16,7 +16,6 @@ import argparse
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from argparse import Namespace
@@ -182,9 +181,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=2_000_000)
     parser.add_argument("--runs", type=int, default=3, help="the medians count")
-    parser.add_argument("--seconds", type=float, default=30, help="from a side's first balance on")
+    parser.add_argument("--seconds", type=float, default=20, help="from a side's first balance on")
     parser.add_argument("--patience_s", type=float, default=120, help="until a side's first balance")
-    parser.add_argument("--sides", nargs="+", choices=names, default=names, metavar="SIDE", help=", ".join(names))
+    usual = [side.name for side in SIDES if side.usual]
+    parser.add_argument("--sides", nargs="+", choices=names, default=usual, metavar="SIDE", help=", ".join(names))
     parser.add_argument("--port", type=int, default=21_000, help="base of 100 ports")
     parser.add_argument("--folder", type=Path, help="for the stacks and all logs; default: a temporary one")
     parser.add_argument("--results", type=Path, default=RESULTS)
@@ -207,4 +207,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

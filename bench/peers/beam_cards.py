@@ -62,7 +62,7 @@ class ReadPartition(beam.DoFn):
     def process(
         self,
         partition: int,
-        tracker: RestrictionTrackerView = beam.DoFn.RestrictionParam(FromTheStart()),  # type: ignore[assignment]
+        tracker: RestrictionTrackerView = beam.DoFn.RestrictionParam(FromTheStart()),
     ) -> Iterator[bytes]:
         position = tracker.current_restriction().start
         consumer = self._consumer(partition, position)

@@ -133,7 +133,7 @@ def test_each_side_writes_to_a_topic_of_its_own_with_the_same_settings(
         read.append(json.loads((tmp_path / side.name / "settings.json").read_text()))
     assert len({one["target"] for one in read}) == len(SIDES) and {one["source"] for one in read} == {"cards.deposits"}
     assert all(one["producer"] == sides.PRODUCER and one["consumer"] == sides.CONSUMER for one in read)
-    assert [one["guarantee"] for one in read] == ["at-least-once"] * 2 + ["exactly-once"] + ["at-least-once"] * 2
+    assert [one["guarantee"] for one in read] == ["at-least-once"] * 3 + ["exactly-once"] + ["at-least-once"] * 2
 
 
 def test_the_peers_knobs_are_those_of_ours() -> None:
