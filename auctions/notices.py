@@ -14,6 +14,7 @@ if they were outbid again meanwhile and do not lead.
 from hashlib import blake2b
 
 from auctions import topics
+from auctions.stories import MOVES
 from schemas import load_schema
 from schemas.auctions import (
     RECORDS,
@@ -80,7 +81,7 @@ class Notices(Processor):
     def _after_bid(
         self, key: str, entity: NoticesOfAuction, event: BidDecision, context: Context
     ) -> NoticesOfAuction | None:
-        if not (event.status.startswith("ACCEPTED") or event.status in ("BUY_NOW", "RETRACTED")):
+        if event.status not in MOVES:
             return entity
         entity = entity._replace(leader=event.leader, price=event.price, ends_at=event.effective_end or entity.ends_at)
         outbid = [event.outbid, event.bidder_id if event.status == "ACCEPTED_OUTBID" and not event.automatic else None]

@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+OFFERS = frozenset(("ACCEPTED", "ACCEPTED_OUTBID", "ACCEPTED_BELOW_RESERVE", "BUY_NOW"))  # decisions that are an offer
+MOVES = OFFERS | {"RETRACTED"}  # and those that may have moved price or leader
+
 
 class Offer(NamedTuple):
     """A bid that was accepted, whether it took the lead or not; automatic bids are none."""

@@ -10,6 +10,9 @@ Phase = Literal["NOT_STARTED", "OPEN", "CLOSING", "COMPLETE", "CANCELLED"]
 Outcome = Literal["SOLD", "UNSOLD", "RESERVE_NOT_MET", "CANCELLED"]
 """How an auction ended."""
 
+SpreadMark = Literal["REMAINING_50", "REMAINING_10", "REMAINING_1", "CLOSE"]
+"""When a spread was looked at: with so much of the time remaining, or at the close."""
+
 BidStatus = Literal[
     "UNKNOWN_ITEM",
     "CANCELLED",
@@ -262,6 +265,56 @@ class AuctionOutcome(NamedTuple):
     losers: tuple[str, ...]
     extensions: int
     effective_end: int
+    at: int
+
+
+class Spread(NamedTuple):
+    """The spread at a mark.
+
+    mark: When.
+    at: The same as a time.
+    ask: Minor units.
+    bid: Minor units; null if there was none.
+    absolute: ask - bid, minor units; null without a bid.
+    basis_points: Of the middle of ask and bid, rounded; null without a bid.
+    """
+
+    mark: SpreadMark
+    at: int
+    ask: int
+    bid: int | None = None
+    absolute: int | None = None
+    basis_points: int | None = None
+
+
+class AuctionSpread(NamedTuple):
+    """The spread of an auction over its whole time (key auction_id; auction.spreads).
+
+    auction_id: Auction.
+    seller_id: Who sold.
+    category: Category.
+    currency: ISO 4217 code.
+    outcome: How it ended.
+    marks: In the order of time.
+    mean_absolute: Time-weighted mean while there was a bid, minor units, rounded; null if there was none.
+    mean_basis_points: The same in basis points.
+    quoted_ms: How long there was a bid.
+    duration_ms: From the start to the effective end.
+    quotes: Number of changes of ask or bid.
+    at: Clock of the outcome.
+    """
+
+    auction_id: str
+    seller_id: str
+    category: str
+    currency: str
+    outcome: Outcome
+    marks: tuple[Spread, ...]
+    mean_absolute: int | None
+    mean_basis_points: int | None
+    quoted_ms: int
+    duration_ms: int
+    quotes: int
     at: int
 
 
@@ -599,6 +652,20 @@ class PriceRange(NamedTuple):
     as_of: int
 
 
+class Quote(NamedTuple):
+    """Ask and bid as they stood from a time on.
+
+    at: From when.
+    ask: What would settle it, minor units: the reserve while it is not met, else the buy-now price while it is
+    offered, else the next minimum bid.
+    bid: Best bid, minor units; null before the first.
+    """
+
+    at: int
+    ask: int
+    bid: int | None = None
+
+
 class RetractionReceived(NamedTuple):
     """A retraction, handed on with the time that decides (key auction_id; auction.log).
 
@@ -644,6 +711,17 @@ class SaleItem(NamedTuple):
     tags: tuple[str, ...]
 
 
+class SpreadState(NamedTuple):
+    """State: the quotes of one auction.
+
+    item: As it was taken.
+    quotes: In the order of time.
+    """
+
+    item: ItemListed
+    quotes: tuple[Quote, ...]
+
+
 RECORDS: dict[str, type[Any]] = {
     "auctions.AcceptedBid": AcceptedBid,
     "auctions.Address": Address,
@@ -655,6 +733,8 @@ RECORDS: dict[str, type[Any]] = {
     "auctions.HeldFunds": HeldFunds,
     "auctions.Auction": Auction,
     "auctions.AuctionOutcome": AuctionOutcome,
+    "auctions.Spread": Spread,
+    "auctions.AuctionSpread": AuctionSpread,
     "auctions.AuctionState": AuctionState,
     "auctions.BidDecision": BidDecision,
     "auctions.BidPlaced": BidPlaced,
@@ -671,7 +751,9 @@ RECORDS: dict[str, type[Any]] = {
     "auctions.PriceDay": PriceDay,
     "auctions.PriceHistory": PriceHistory,
     "auctions.PriceRange": PriceRange,
+    "auctions.Quote": Quote,
     "auctions.RetractionReceived": RetractionReceived,
     "auctions.Sale": Sale,
     "auctions.SaleItem": SaleItem,
+    "auctions.SpreadState": SpreadState,
 }

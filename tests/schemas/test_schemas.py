@@ -55,6 +55,7 @@ IDS = {
     81: "auctions/Notice.avsc",
     82: "auctions/Sale.avsc",
     83: "auctions/PriceRange.avsc",
+    84: "auctions/AuctionSpread.avsc",
 }
 
 
