@@ -3,8 +3,8 @@
 Money moves only by payments. A bid has at most one hold, one capture and one void; their ids are made of auction, bid and step, so asking
 twice is asking once. Holds do not expire. The reference is `auction_id/bid_id`, which every status of the payment echoes.
 
-An account is believed to be its bidder's: whoever lets bids in has to know that. Payment ids that have the form of these are the auctions'
-own; a hold of another amount under such an id is not taken for an answer.
+An account is believed to be its bidder's: whoever lets bids in has to know that. Payment ids that have the form of these are the
+auctions' own; a hold of another amount under such an id is not taken for an answer.
 """
 
 from auctions.bidding import Auction

@@ -1,11 +1,11 @@
 """Bid validation (A2): checks each bid by itself and hands it on, with the time that decides. Keyed by auction.
 
-Flow: auction.bids → bid validation → auction.log, partition p to partition p, in order: bids, retractions, *and ticks*. The time handed on is
-the clock of the partition of auction.bids, so it never falls, even where another broker comes to lead it whose clock is behind; the auctions'
-clock is this one (see `auctions.house`). The client's own time decides nothing.
+Flow: auction.bids → bid validation → auction.log, partition p to partition p, in order: bids, retractions, *and ticks*. The time handed
+on is the clock of the partition of auction.bids, so it never falls, even where another broker comes to lead it whose clock is behind;
+the auctions' clock is this one (see `auctions.house`). The client's own time decides nothing.
 
-A bid that cannot be right is a dead letter. An address of the network that lies in another country than the bidder says is a flag, or a dead
-letter where `refuse_mismatch` says so.
+A bid that cannot be right is a dead letter. An address of the network that lies in another country than the bidder says is a flag, or a
+dead letter where `refuse_mismatch` says so.
 """
 
 from ipaddress import ip_address

@@ -1,7 +1,7 @@
 """The answers about money (A11): what a payment's status means to the auction that asked for it.
 
-Flow: payments.status → funds → FundsHeld or FundsRefused on auction.log, keyed by auction. A HOLD that is open (PDNG) is held; a HOLD or a
-CAPTURE that is refused (RJCT) is refused. All else, and whatever no auction has asked for, is passed by. A status of an attempt says
+Flow: payments.status → funds → FundsHeld or FundsRefused on auction.log, keyed by auction. A HOLD that is open (PDNG) is held; a HOLD or
+a CAPTURE that is refused (RJCT) is refused. All else, and whatever no auction has asked for, is passed by. A status of an attempt says
 nothing of the payment itself, and is passed by too.
 """
 

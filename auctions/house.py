@@ -1,17 +1,18 @@
 """The auction house (A2, A3, A4, A11): decides every bid, closes every auction. Keyed by auction, over auction.log alone.
 
-**The clock.** Bids count by the time at which the broker appended them to auction.bids, and an auction must not end before every bid that
-was received before its end has been seen, however late bid validation hands it on. The append time of auction.log cannot decide that, for it
-runs on while validation stands still. So validation hands on bids *and ticks* of partition p in order to partition p here, each with its
-time there, and that time is this stage's clock (`carries_clock`, contract line 2). Items and answers about money come by other ways and
-move nothing. The clock rises with the records of one writer in their order, so when it reaches an end, all that was received before it is
-decided. Deadlines fire by these records alone, before they are applied; clock and deadlines are in the snapshot, and as much a function of
-the partition as with any other clock (line 3).
+**The clock.** Bids count by the time at which the broker appended them to auction.bids, and an auction must not end before every bid
+that was received before its end has been seen, however late bid validation hands it on. The append time of auction.log cannot decide
+that, for it runs on while validation stands still. So validation hands on bids *and ticks* of partition p in order to partition p here,
+each with its time there, and that time is this stage's clock (`carries_clock`, contract line 2). Items and answers about money come by
+other ways and move nothing. The clock rises with the records of one writer in their order, so when it reaches an end, all that was
+received before it is decided. Deadlines fire by these records alone, before they are applied; clock and deadlines are in the snapshot,
+and as much a function of the partition as with any other clock (line 3).
 
 **Decisions** are made once and never revised. A bid that needs no money is decided when it comes. One that does is judged when it comes,
-waits, and is decided, in the order of the answers, when its money is held: it may be too low by then, as the price only rises (nothing is
-retracted in such an auction). Bids of one bidder wait one behind another, so that each asks for the difference to what is really held.
-At the end waiting bids have `answer_ms` (CLOSING); a bid decided then does not move the end, for bids in between were refused as FINISHED.
+waits, and is decided, in the order of the answers, when its money is held: it may be too low by then, as the price only rises (nothing
+is retracted in such an auction). Bids of one bidder wait one behind another, so that each asks for the difference to what is really
+held. At the end waiting bids have `answer_ms` (CLOSING); a bid decided then does not move the end, for bids in between were refused as
+FINISHED.
 
 Outputs: every decision, the item, and how the auction ends to auction.bids.history; outcomes and EndingSoon to auction.outcomes; holds,
 captures and voids to payments.incoming; the state to auction.current (upsert).

@@ -54,7 +54,8 @@ def default_table(currency: str) -> tuple[Increment, ...]:
 
 
 def _scale(minor: int, exponent: int) -> int:
-    return minor * 10 ** (exponent - 2) if exponent >= 2 else minor // 10 ** (2 - exponent)
+    scale: int = 10 ** abs(exponent - 2)
+    return minor * scale if exponent >= 2 else minor // scale
 
 
 @lru_cache(1024)

@@ -1,8 +1,8 @@
 """Items come in (A1): each is checked by itself, made whole, and put on the log of its auction. Keyed by auction.
 
-Flow: auction.items → item validation → auction.log. Made whole: tags in lower case, sorted, each once; the cell of the grid for the place; the
-table of increments that counts, so that a later default changes nothing; how often a soft close may move the end. The items can be asked for
-as a table by auction.current, which the auction house keeps.
+Flow: auction.items → item validation → auction.log. Made whole: tags in lower case, sorted, each once; the cell of the grid for the
+place; the table of increments that counts, so that a later default changes nothing; how often a soft close may move the end. The items
+can be asked for as a table by auction.current, which the auction house keeps.
 """
 
 from auctions import topics
