@@ -4,6 +4,9 @@ from typing import Any, Literal, NamedTuple
 
 from schemas import payments
 
+Signal = Literal["SHILL", "SNIPING", "HAMMER_SNIPE", "SHIELDING", "COLLUSION", "OVERLAP", "IMPOSSIBLE_TRAVEL"]
+"""What an alert is about."""
+
 Phase = Literal["NOT_STARTED", "OPEN", "CLOSING", "COMPLETE", "CANCELLED"]
 """Where an auction stands; CLOSING: the end has come, and bids still wait for their money."""
 
@@ -66,6 +69,40 @@ class Address(NamedTuple):
     region: str | None = None
     city: str | None = None
     postcode: str | None = None
+
+
+class Evidence(NamedTuple):
+    """What an alert rests on: a figure, or an auction.
+
+    what: Name of the figure; or of what happened.
+    value: The figure.
+    auction_id: Auction where it was seen.
+    """
+
+    what: str
+    value: float | None = None
+    auction_id: str | None = None
+
+
+class Alert(NamedTuple):
+    """A person, or two, behave as a cheat does (key: the first person; auction.alerts).
+
+    alert_id: A function of the record that it follows from, the signal and the persons.
+    persons: Who.
+    signal: What.
+    score: How strong; its range is that of the signal.
+    evidence: What it rests on.
+    rule_version: Version of the rule that was in force; 0 is the built-in one.
+    at: Clock at which it was noticed.
+    """
+
+    alert_id: str
+    persons: tuple[str, ...]
+    signal: Signal
+    score: float
+    evidence: tuple[Evidence, ...]
+    rule_version: int
+    at: int
 
 
 class Increment(NamedTuple):
@@ -448,6 +485,44 @@ class BidRetracted(NamedTuple):
     reason: str
 
 
+class Rival(NamedTuple):
+    """Another bidder of the same auction.
+
+    bidder_id: Who.
+    alternations: How often one of the two followed directly on the other.
+    """
+
+    bidder_id: str
+    alternations: int
+
+
+class BidderTrace(NamedTuple):
+    """What a bidder did in an auction that is over (key bidder_id; auction.traces).
+
+    bidder_id: Who.
+    auction_id: Auction.
+    seller_id: Who sold.
+    hard_close: The end could not move.
+    offers: Accepted bids of this bidder.
+    won: Has won.
+    first_left_ms: Time left at the first bid.
+    reactions: Bids that followed on another bidder's.
+    quick: Of these, those within the reaction time of the rule.
+    rivals: Those directly before or after.
+    """
+
+    bidder_id: str
+    auction_id: str
+    seller_id: str
+    hard_close: bool
+    offers: int
+    won: bool
+    first_left_ms: int
+    reactions: int
+    quick: int
+    rivals: tuple[Rival, ...]
+
+
 class BidsClock(NamedTuple):
     """A tick of auction.bids, handed on to the same partition of auction.log (no key).
 
@@ -482,6 +557,123 @@ class EndingSoon(NamedTuple):
     bidders: tuple[str, ...]
     effective_end: int
     at: int
+
+
+class SellerShare(NamedTuple):
+    """State: what a bidder did in the auctions of one seller.
+
+    auctions: Auctions.
+    offers: Bids.
+    wins: Auctions won.
+    """
+
+    auctions: int
+    offers: int
+    wins: int
+
+
+class RivalShare(NamedTuple):
+    """State: auctions with another bidder.
+
+    auctions: Auctions in which one followed directly on the other.
+    alternations: How often.
+    """
+
+    auctions: int
+    alternations: int
+
+
+class Sighted(NamedTuple):
+    """State: where a person was.
+
+    at: When.
+    cell: Cell.
+    auction_id: Auction.
+    """
+
+    at: int
+    cell: str
+    auction_id: str
+
+
+class ShillShare(NamedTuple):
+    """State: a bidder in the auctions of this seller, added up over those that were lost.
+
+    wins: Auctions won.
+    losses: Auctions lost.
+    beta: Sum.
+    delta: Sum.
+    epsilon: Sum.
+    zeta: Sum.
+    recent: Newest auctions lost.
+    """
+
+    wins: int
+    losses: int
+    beta: float
+    delta: float
+    epsilon: float
+    zeta: float
+    recent: tuple[str, ...]
+
+
+class FraudPerson(NamedTuple):
+    """State of the second stage of fraud: one person, as a bidder and as a seller.
+
+    auctions: Auctions entered.
+    offers: Bids.
+    wins: Auctions won.
+    hard: Auctions with a hard close.
+    snipes: Of these, first bids in the last 60 s.
+    late: First bids in the last 5 minutes.
+    reactions: Bids that followed on another's.
+    quick: Of these, the quick ones.
+    sellers: By seller.
+    rivals: By bidder.
+    sights: Newest ones, by time.
+    recent: Newest auctions entered.
+    held: Auctions held.
+    bidders: By bidder, in auctions held.
+    raised: Alerts that stand.
+    """
+
+    auctions: int
+    offers: int
+    wins: int
+    hard: int
+    snipes: int
+    late: int
+    reactions: int
+    quick: int
+    sellers: dict[str, SellerShare]
+    rivals: dict[str, RivalShare]
+    sights: tuple[Sighted, ...]
+    recent: tuple[str, ...]
+    held: int
+    bidders: dict[str, ShillShare]
+    raised: tuple[str, ...]
+
+
+class FraudRule(NamedTuple):
+    """State: a rule in force.
+
+    version: Version.
+    active: In force.
+    parameters: Thresholds that differ from the built-in ones.
+    """
+
+    version: int
+    active: bool
+    parameters: dict[str, int]
+
+
+class FraudRules(NamedTuple):
+    """State shared by a partition: the rules.
+
+    rules: By name.
+    """
+
+    rules: dict[str, FraudRule]
 
 
 class FundsHeld(NamedTuple):
@@ -711,6 +903,55 @@ class SaleItem(NamedTuple):
     tags: tuple[str, ...]
 
 
+class ShillPart(NamedTuple):
+    """A bidder's part in one auction, for the shill score.
+
+    bidder: Who.
+    offers: Accepted bids.
+    won: Has won.
+    beta: Own bids of half of all, at most 1.
+    delta: 1 - mean normalised time since the bid before.
+    epsilon: 1 - mean normalised increment.
+    zeta: Fraction of the duration that remained at the first bid.
+    """
+
+    bidder: str
+    offers: int
+    won: bool
+    beta: float
+    delta: float
+    epsilon: float
+    zeta: float
+
+
+class SellerTrace(NamedTuple):
+    """An auction of a seller is over (key seller_id; auction.traces).
+
+    seller_id: Who.
+    auction_id: Auction.
+    parts: Of each bidder.
+    """
+
+    seller_id: str
+    auction_id: str
+    parts: tuple[ShillPart, ...]
+
+
+class Sighting(NamedTuple):
+    """A person was seen in a cell of the grid (key person; auction.traces).
+
+    person: Who.
+    seen_at: When the bid was received.
+    cell: Cell.
+    auction_id: Auction.
+    """
+
+    person: str
+    seen_at: int
+    cell: str
+    auction_id: str
+
+
 class SpreadState(NamedTuple):
     """State: the quotes of one auction.
 
@@ -722,9 +963,64 @@ class SpreadState(NamedTuple):
     quotes: tuple[Quote, ...]
 
 
+class TracedOffer(NamedTuple):
+    """State: an accepted bid.
+
+    bidder: Who.
+    at: When it was received.
+    maximum: Minor units.
+    met: Price that it met, minor units.
+    """
+
+    bidder: str
+    at: int
+    maximum: int
+    met: int
+
+
+class TracedRetraction(NamedTuple):
+    """State: a bid that was taken back.
+
+    bidder: Who.
+    at: When.
+    maximum: Minor units.
+    before: Price before, minor units.
+    after: Price after, minor units.
+    """
+
+    bidder: str
+    at: int
+    maximum: int
+    before: int
+    after: int
+
+
+class TracedAuction(NamedTuple):
+    """State of the first stage of fraud: one auction.
+
+    seller_id: Who sells.
+    starts_at: Start.
+    start_price: Minor units.
+    hard_close: The end cannot move.
+    price: Price, minor units.
+    offers: In order.
+    retractions: In order.
+    """
+
+    seller_id: str
+    starts_at: int
+    start_price: int
+    hard_close: bool
+    price: int
+    offers: tuple[TracedOffer, ...]
+    retractions: tuple[TracedRetraction, ...]
+
+
 RECORDS: dict[str, type[Any]] = {
     "auctions.AcceptedBid": AcceptedBid,
     "auctions.Address": Address,
+    "auctions.Evidence": Evidence,
+    "auctions.Alert": Alert,
     "auctions.Increment": Increment,
     "auctions.Geo": Geo,
     "auctions.ItemListed": ItemListed,
@@ -739,8 +1035,17 @@ RECORDS: dict[str, type[Any]] = {
     "auctions.BidDecision": BidDecision,
     "auctions.BidPlaced": BidPlaced,
     "auctions.BidRetracted": BidRetracted,
+    "auctions.Rival": Rival,
+    "auctions.BidderTrace": BidderTrace,
     "auctions.BidsClock": BidsClock,
     "auctions.EndingSoon": EndingSoon,
+    "auctions.SellerShare": SellerShare,
+    "auctions.RivalShare": RivalShare,
+    "auctions.Sighted": Sighted,
+    "auctions.ShillShare": ShillShare,
+    "auctions.FraudPerson": FraudPerson,
+    "auctions.FraudRule": FraudRule,
+    "auctions.FraudRules": FraudRules,
     "auctions.FundsHeld": FundsHeld,
     "auctions.FundsRefused": FundsRefused,
     "auctions.ItemCancelled": ItemCancelled,
@@ -755,5 +1060,11 @@ RECORDS: dict[str, type[Any]] = {
     "auctions.RetractionReceived": RetractionReceived,
     "auctions.Sale": Sale,
     "auctions.SaleItem": SaleItem,
+    "auctions.ShillPart": ShillPart,
+    "auctions.SellerTrace": SellerTrace,
+    "auctions.Sighting": Sighting,
     "auctions.SpreadState": SpreadState,
+    "auctions.TracedOffer": TracedOffer,
+    "auctions.TracedRetraction": TracedRetraction,
+    "auctions.TracedAuction": TracedAuction,
 }

@@ -56,6 +56,10 @@ IDS = {
     82: "auctions/Sale.avsc",
     83: "auctions/PriceRange.avsc",
     84: "auctions/AuctionSpread.avsc",
+    85: "auctions/Alert.avsc",
+    86: "auctions/BidderTrace.avsc",
+    87: "auctions/SellerTrace.avsc",
+    88: "auctions/Sighting.avsc",
 }
 
 
