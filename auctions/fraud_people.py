@@ -10,7 +10,7 @@
 An alert is raised when its figures pass the thresholds, and again only after they have been below. Thresholds: `auctions.fraud_rules`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from auctions import topics
@@ -108,8 +108,8 @@ class FraudPeople(Processor):
                 if finding.signal != "IMPOSSIBLE_TRAVEL":  # each journey is one of its own
                     raised.append(name)
                 # A shill is told under the bidder's name, though it is the seller's shard that sees it.
-                persons = (finding.other, key) if finding.signal == "SHILL" else (key, finding.other)
-                persons = tuple(name for name in persons if name)
+                both = (finding.other, key) if finding.signal == "SHILL" else (key, finding.other)
+                persons = tuple(who for who in both if who)
                 alert = alert_of(finding.signal, persons, finding.score, finding.evidence, finding.version, context)
                 context.emit(topics.ALERTS, persons[0], alert)
         return person._replace(raised=tuple(raised))
@@ -273,7 +273,7 @@ def _finding(
     other: str,
     passes: bool,
     score: float,
-    figures: dict[str, float],
+    figures: Mapping[str, float],
     auctions: tuple[str, ...],
     rule: Thresholds,
 ) -> Finding:
