@@ -73,8 +73,8 @@ class AuctionHouse(Processor):
     entity_codec = compile_codec(load_schema("auctions.Auction"), _TYPES, **_NO_BOUNDS)
 
     def __init__(self, soon_ms: int = 600_000, answer_ms: int = 60_000, keep_ms: int = 30 * DAY_MS) -> None:
-        """Of the clock: EndingSoon comes `soon_ms` before an end; waiting bids have `answer_ms` after it; an auction that has ended is
-        known for `keep_ms`, then its item is unknown."""
+        """Of the clock: EndingSoon comes `soon_ms` before an end; waiting bids have `answer_ms` after it; an auction is known for
+        `keep_ms` after its end, then its item is unknown."""
         if min(soon_ms, answer_ms, keep_ms) < 1:
             raise ValueError(
                 f"soon_ms, answer_ms and keep_ms must be positive, got {soon_ms}, {answer_ms} and {keep_ms}"
@@ -319,7 +319,8 @@ class AuctionHouse(Processor):
         auction.bids, auction.bidders = {}, {}  # the join is over: what is left says that the auction has ended
         for name in self._deadlines:
             context.clear_deadline(name)
-        context.set_deadline("forget", context.clock + self.keep_ms)
+        # The clock may be far behind when an item is taken back: no bid may have come yet.
+        context.set_deadline("forget", max(context.clock, auction.effective_end) + self.keep_ms)
 
 
 _NOT_OPEN: dict[str, BidStatus] = {

@@ -124,6 +124,10 @@ CLOSE: Table = {
     ),
     "taken back before a bid": ({}, [("cancel", ["CANCELLED"]), ("a 1000", ["a1 CANCELLED 1000 -"])]),
     "taken back before the start": ({}, [("cancel @ start-1h", ["CANCELLED"]), ("clock @ start", [])]),
+    "taken back before any bid or tick has come": (
+        {"clocked": False},
+        [("cancel", ["CANCELLED"]), ("a 1000 @ start+1h", ["a1 CANCELLED 1000 -"])],
+    ),
     "taken back with a leader": ({}, [A, ("cancel", ["CANCELLED"]), ("b 5000", ["b1 CANCELLED 1000 a"])]),
     "taken back after the end": ({}, [A, ("clock @ end", ["SOON", "SOLD to a 1000"]), ("cancel", [])]),
     "taken back twice": ({}, [("cancel", ["CANCELLED"]), ("cancel", []), ("clock @ end", [])]),

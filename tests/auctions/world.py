@@ -77,14 +77,15 @@ def moment(text: str) -> int:
 class House:
     """One auction, `x`, on a shard of its own, listed a day before it starts. What is written goes through its codec."""
 
-    def __init__(self, listed_at: int = START - 24 * HOUR, listed: bool = True, **fields: Any) -> None:
+    def __init__(self, listed_at: int = START - 24 * HOUR, listed: bool = True, clocked: bool = True, **fields: Any) -> None:
         self.item = item(**fields)
         self.shard = Shard(AuctionHouse(), topics.LOG.name, 0, 1, REGISTRY.decode)
         self.now, self.appended = listed_at, END * 2  # the append time of auction.log decides nothing
         self.outputs: list[Output] = []
         self.bids: dict[str, Any] = {}
         self.asked: dict[str, int] = {}
-        self.feed(BidsClock(listed_at), None)
+        if clocked:
+            self.feed(BidsClock(listed_at), None)
         if listed:
             self.feed(self.item)
         self.now = max(self.now, START + HOUR)
