@@ -56,6 +56,136 @@ class AcceptedBid(NamedTuple):
     received_at: int
 
 
+class OpenAuction(NamedTuple):
+    """An auction that may be shown, or no longer (key `copy`; auction.ads.requests, a copy on every partition).
+
+    copy: Key whose partition this copy is for.
+    auction_id: Auction.
+    seller_id: Who sells.
+    category: Category.
+    tags: Tags.
+    currency: ISO 4217 code.
+    price: Price, minor units; told again when the number of bids has doubled.
+    bids: Bids so far.
+    starts_at: Start.
+    ends_at: End as it stands.
+    open: False: it is over.
+    """
+
+    copy: str
+    auction_id: str
+    seller_id: str
+    category: str
+    tags: tuple[str, ...]
+    currency: str
+    price: int
+    bids: int
+    starts_at: int
+    ends_at: int
+    open: bool
+
+
+class AdAuction(NamedTuple):
+    """State of the requests for ads: one auction.
+
+    auction: As it was told last.
+    leader: Who leads.
+    bids: Bids so far.
+    """
+
+    auction: OpenAuction
+    leader: str | None
+    bids: int
+
+
+class AdLead(NamedTuple):
+    """A person leads an auction, or no longer (key person; auction.ads.requests).
+
+    person: Who.
+    auction_id: Auction.
+    leads: Leads.
+    """
+
+    person: str
+    auction_id: str
+    leads: bool
+
+
+class AdShown(NamedTuple):
+    """State: an auction that was shown to a person.
+
+    auction_id: Auction.
+    at: When.
+    """
+
+    auction_id: str
+    at: int
+
+
+class AdPerson(NamedTuple):
+    """State of the placer of ads: one person.
+
+    leads: Auctions led.
+    shown: What was shown lately.
+    """
+
+    leads: tuple[str, ...]
+    shown: tuple[AdShown, ...]
+
+
+class AdPlacement(NamedTuple):
+    """An open auction is shown to a person (key person; auction.ads).
+
+    placement_id: A function of the request and the auction.
+    person: Who.
+    auction_id: Auction that is shown.
+    because_of: Auction that the person is about to lose.
+    score: How well it fits, 0 to 1.
+    reason: Why, for people.
+    cause: Place of the request: topic id/partition/offset.
+    at: Clock of the request.
+    """
+
+    placement_id: str
+    person: str
+    auction_id: str
+    because_of: str
+    score: float
+    reason: str
+    cause: str
+    at: int
+
+
+class AdRequest(NamedTuple):
+    """An auction nears its end, and a person who has bid does not lead (key person; auction.ads.requests).
+
+    person: Who.
+    auction_id: Auction that is about to be lost.
+    category: Its category.
+    tags: Its tags.
+    price: Its price.
+    """
+
+    person: str
+    auction_id: str
+    category: str
+    tags: tuple[str, ...]
+    price: payments.Money
+
+
+class AdShelf(NamedTuple):
+    """State shared by a partition: what may be shown, and what has been spent.
+
+    auctions: By auction_id.
+    day: Day that `spent` is of, since 1970, UTC.
+    spent: Placements of that day.
+    """
+
+    auctions: dict[str, OpenAuction]
+    day: int
+    spent: int
+
+
 class Address(NamedTuple):
     """A postal address, as coarse as its owner likes.
 
@@ -1018,6 +1148,14 @@ class TracedAuction(NamedTuple):
 
 RECORDS: dict[str, type[Any]] = {
     "auctions.AcceptedBid": AcceptedBid,
+    "auctions.OpenAuction": OpenAuction,
+    "auctions.AdAuction": AdAuction,
+    "auctions.AdLead": AdLead,
+    "auctions.AdShown": AdShown,
+    "auctions.AdPerson": AdPerson,
+    "auctions.AdPlacement": AdPlacement,
+    "auctions.AdRequest": AdRequest,
+    "auctions.AdShelf": AdShelf,
     "auctions.Address": Address,
     "auctions.Evidence": Evidence,
     "auctions.Alert": Alert,

@@ -60,6 +60,10 @@ IDS = {
     86: "auctions/BidderTrace.avsc",
     87: "auctions/SellerTrace.avsc",
     88: "auctions/Sighting.avsc",
+    89: "auctions/OpenAuction.avsc",
+    90: "auctions/AdLead.avsc",
+    91: "auctions/AdRequest.avsc",
+    92: "auctions/AdPlacement.avsc",
 }
 
 
