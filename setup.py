@@ -71,6 +71,7 @@ setup(
     ],
     package_data={
         "pipelines": ["mappings/*.json"],
+        "auctions": ["mappings/*.json"],
         "report": ["assets/*"],
         "schemas": ["ids.json"],
         "stack": ["*_dist/pom.xml", "flink_dist/src/**/*.java"],
