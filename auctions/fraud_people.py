@@ -4,7 +4,7 @@
     SNIPING            share of first bids in the last 60 s of a hard close
     HAMMER_SNIPE       answers to another's bid within a second, again and again
     COLLUSION          two bidders who meet in most of the one's auctions, and take turns there
-    OVERLAP            nearly all bids go to one seller, and nothing is won
+    OVERLAP            nearly all bids go to one seller, many in each auction, and nothing is won
     IMPOSSIBLE_TRAVEL  two bids that need more than 900 km/h between them
 
 An alert is raised when its figures pass the thresholds, and again only after they have been below. Thresholds: `auctions.fraud_rules`.
@@ -196,6 +196,7 @@ def judge_bidder(person: FraudPerson, trace: BidderTrace, rules: FraudRules) -> 
         passes = (
             seller.auctions >= rule.parameters["min_auctions"]
             and 100 * share >= rule.parameters["min_share"]
+            and 100 * seller.offers >= rule.parameters["min_bids"] * seller.auctions
             and 100 * seller.wins <= rule.parameters["max_wins"] * seller.auctions
         )
         figures = {

@@ -11,17 +11,17 @@ from transforms.errors import BadRecord
 
 BUILT_IN: dict[str, dict[str, int]] = {
     # Score in thousandths (of 10,000), and auctions lost to the same seller.
-    "fraud.shill": {"min_score": 7_000, "min_losses": 4},
+    "fraud.shill": {"min_score": 7_300, "min_losses": 4},
     # First bids in the last 60 s of a hard close: at least so many auctions, and such a share of them in %.
-    "fraud.sniping": {"min_auctions": 5, "min_share": 80},
+    "fraud.sniping": {"min_auctions": 4, "min_share": 75},
     # Answers to another's bid within reaction_ms: at least so many, and such a share of all answers in %.
     "fraud.hammer": {"reaction_ms": 1_000, "min_quick": 5, "min_share": 50},
     # A bid that held the price up was taken back: the price fell by so many %, after so many % of the duration.
-    "fraud.shielding": {"min_drop": 30, "min_elapsed": 50},
+    "fraud.shielding": {"min_drop": 40, "min_elapsed": 50},
     # Two bidders: auctions together, such a share of the one's auctions in %, answers to each other per auction in hundredths.
     "fraud.collusion": {"min_auctions": 5, "min_share": 70, "min_alternations": 200},
-    # A bidder with one seller: auctions, share of all their bids in %, auctions won in % at most.
-    "fraud.overlap": {"min_auctions": 5, "min_share": 80, "max_wins": 10},
+    # A bidder with one seller: auctions, share of all their bids in %, bids per auction in hundredths, auctions won in % at most.
+    "fraud.overlap": {"min_auctions": 5, "min_share": 80, "min_bids": 200, "max_wins": 10},
     # Speed, and how far off two places may be together (two cells of about 26 km).
     "fraud.travel": {"max_kmh": 900, "blur_km": 60},
 }
