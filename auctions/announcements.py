@@ -14,6 +14,8 @@ from schemas.auctions import (
 from schemas.payments import Money
 from transforms.fold import Context
 
+_new = tuple.__new__  # builds the records of the hot path without a call of their own constructors
+
 
 def tell_decision(
     auction: Auction | None, bid: BidReceived, status: BidStatus, context: Context, outbid: str | None = None
@@ -22,30 +24,33 @@ def tell_decision(
     price = leader = end = None
     extensions = 0
     if auction is not None:
-        price, leader = Money(auction.price, auction.item.currency), auction.leader
+        price, leader = _new(Money, (auction.price, auction.item.currency)), auction.leader
         end, extensions = auction.effective_end, auction.extensions
     name = bid.auction_id
     context.emit(
         topics.HISTORY,
         name,
-        BidDecision(
-            name,
-            bid.bid_id,
-            bid.bidder_id,
-            status,
-            bid.maximum,
-            price,
-            leader,
-            outbid,
-            False,
-            end,
-            extensions,
-            bid.received_at,
-            bid.cell,
-            bid.country,
-            bid.ip,
-            bid.flags,
-            context.at,
+        _new(
+            BidDecision,
+            (
+                name,
+                bid.bid_id,
+                bid.bidder_id,
+                status,
+                bid.maximum,
+                price,
+                leader,
+                outbid,
+                False,
+                end,
+                extensions,
+                bid.received_at,
+                bid.cell,
+                bid.country,
+                bid.ip,
+                bid.flags,
+                context.at,
+            ),
         ),
     )
 
@@ -69,30 +74,33 @@ def tell(
     price = leader = end = None
     extensions = 0
     if auction is not None:
-        price, leader = Money(auction.price, auction.item.currency), auction.leader
+        price, leader = _new(Money, (auction.price, auction.item.currency)), auction.leader
         end, extensions = auction.effective_end, auction.extensions
     name = event.auction_id
     context.emit(
         topics.HISTORY,
         name,
-        BidDecision(
-            name,
-            event.bid_id,
-            event.bidder_id,
-            status,
-            maximum,
-            price,
-            leader,
-            None,
-            automatic,
-            end,
-            extensions,
-            event.received_at,
-            None,
-            None,
-            None,
-            (),
-            context.at,
+        _new(
+            BidDecision,
+            (
+                name,
+                event.bid_id,
+                event.bidder_id,
+                status,
+                maximum,
+                price,
+                leader,
+                None,
+                automatic,
+                end,
+                extensions,
+                event.received_at,
+                None,
+                None,
+                None,
+                (),
+                context.at,
+            ),
         ),
     )
 
@@ -103,29 +111,32 @@ def publish(auction: Auction, context: Context) -> None:
     context.upsert(
         topics.CURRENT,
         item.auction_id,
-        AuctionState(
-            item.auction_id,
-            item.item_id,
-            item.seller_id,
-            item.title,
-            item.category,
-            item.tags,
-            item.currency,
-            auction.phase,
-            item.start_price,
-            auction.price,
-            auction.next_minimum,
-            auction.leader,
-            auction.count,
-            len(auction.bidders),
-            auction.reserve_met,
-            item.buy_now if auction.buy_now_offered else None,
-            item.starts_at,
-            auction.effective_end,
-            auction.extensions,
-            None if item.geo is None else item.geo.cell,
-            auction.revision,
-            context.at,
+        _new(
+            AuctionState,
+            (
+                item.auction_id,
+                item.item_id,
+                item.seller_id,
+                item.title,
+                item.category,
+                item.tags,
+                item.currency,
+                auction.phase,
+                item.start_price,
+                auction.price,
+                auction.next_minimum,
+                auction.leader,
+                auction.count,
+                len(auction.bidders),
+                auction.reserve_met,
+                item.buy_now if auction.buy_now_offered else None,
+                item.starts_at,
+                auction.effective_end,
+                auction.extensions,
+                None if item.geo is None else item.geo.cell,
+                auction.revision,
+                context.at,
+            ),
         ),
         auction.revision,
     )

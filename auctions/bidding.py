@@ -11,7 +11,7 @@ The rules are those of auctions.md, section Bidding. Where it is silent:
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from auctions.increments import increments_of
+from auctions.increments import Increments, increments_of
 from schemas.auctions import AcceptedBid, BidStatus, HeldFunds, ItemListed, Outcome, Phase, WaitingBid
 
 HOUR_MS = 3_600_000
@@ -45,6 +45,9 @@ class Auction:
     owed: dict[str, HeldFunds] = field(default_factory=dict)
     captures: dict[str, HeldFunds] = field(default_factory=dict)
     revision: int = 0
+    _table: Increments | None = field(
+        default=None, compare=False, repr=False
+    )  # found again after a restore; not in the schema
 
     @property
     def reserve_met(self) -> bool:
@@ -57,7 +60,10 @@ class Auction:
         return self.price if self.leader is None else self.price + self.increment(self.price)
 
     def increment(self, price: int) -> int:
-        return increments_of(self.item.increments, self.item.currency).of(price)
+        table = self._table
+        if table is None:
+            table = self._table = increments_of(self.item.increments, self.item.currency)
+        return table.of(price)
 
 
 def open_auction(item: ItemListed, clock: int) -> Auction:

@@ -103,7 +103,8 @@ def _tell(story: _Story, decision: BidDecision) -> None:
 
 def check_prices(logs: Logs) -> list[str]:
     """After each valid bid and retraction price and leader are those of the rule; the status says what the bid did."""
-    found, last = [], None
+    found: list[str] = []
+    last: tuple[str, _Story, BidDecision] | None = None
     for where, story, event in _stories(logs):
         if last is not None:
             found += _compare(*last)
@@ -113,7 +114,7 @@ def check_prices(logs: Logs) -> list[str]:
     return found + (_compare(*last) if last is not None else [])
 
 
-def _compare(where: str, story: _Story, event: BidDecision) -> Iterator[str] | list[str]:
+def _compare(where: str, story: _Story, event: BidDecision) -> list[str]:
     order = story.order()
     leader = order[0][2] if order else None
     if event.leader != leader:

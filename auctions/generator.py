@@ -163,8 +163,9 @@ class Generation:
         self._counts["accounts"] += 1
         yield self._later(at, AccountOpened(f"open-{person}", person, 0, "EUR", 0, None, False, at))
         minor = POOR if self._draw.random() < self.settings.poor else RICH
+        amount = Money(minor, "EUR")
         deposit = PaymentInitiated(
-            f"deposit-{person}", "DEPOSIT", None, person, Money(minor, "EUR"), *[None] * 4, "bank", at
+            f"deposit-{person}", "DEPOSIT", None, person, amount, None, None, None, None, "bank", at
         )
         yield self._later(at, deposit)
 

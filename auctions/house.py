@@ -180,7 +180,7 @@ class AuctionHouse(Processor):
         if backed:
             del auction.bids[bid.bid_id]  # it stands where it is decided, not where it came
         made = accept(auction, bid.bid_id, bidder, bid.maximum.minor, bid.received_at)
-        if made.status != "BUY_NOW" and auction.phase == "OPEN":
+        if auction.item.soft_close_ms is not None and made.status != "BUY_NOW" and auction.phase == "OPEN":
             soon_at = self._soon_at(auction)
             if extends(auction, bid.received_at, own):
                 context.set_deadline("end", auction.effective_end)

@@ -84,7 +84,7 @@ def read_mapping(text: str) -> BidMapping:
     currency = data["currency"]
     if currency not in EXPONENTS:
         raise BadMapping(f"currency must be a code of ISO 4217, got {currency!r}")
-    found = {name: _template(data[name], name) for name in _TEXTS if name in data}
+    found: dict[str, Any] = {name: _template(data[name], name) for name in _TEXTS if name in data}
     for name, text in _DEFAULTS.items():
         found.setdefault(name, parse_template(text.replace("{}", data["auction_id"])))
     decimal, group = data.get("decimal", "."), data.get("group", "")

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from auctions.house import AuctionHouse
 from schemas.auctions import AuctionOutcome
 from tests.auctions.world import END, START, House, Script, check, moment, sentences
 
@@ -376,3 +377,9 @@ def test_an_outcome_names_everyone() -> None:
     assert (outcome.bids, outcome.bidders, outcome.price, outcome.extensions) == (4, 3, (4100, "EUR"), 0)
     assert outcome.effective_end == END
     assert house.auction.bids == {}, "what is not needed any more is not kept"
+
+
+@pytest.mark.parametrize("name", ["soon_ms", "answer_ms", "keep_ms"])
+def test_spans_are_positive(name: str) -> None:
+    with pytest.raises(ValueError, match="must be positive"):
+        AuctionHouse(**{name: 0})
