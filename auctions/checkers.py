@@ -211,8 +211,8 @@ def check_decisions(logs: Logs, drained: bool = True) -> list[str]:
 
 
 def check_forwarding(logs: Logs, drained: bool = True) -> list[str]:
-    """Bids, retractions and ticks of partition p of auction.bids stand once, in order, on partition p of auction.log, each with the clock of its
-    partition there; or they are dead letters.
+    """Bids, retractions and ticks of partition p of auction.bids stand once, in order, on partition p of auction.log, each with the clock
+    that its partition had there; or they are dead letters.
     """
     buried = {
         (letter.partition, letter.offset)

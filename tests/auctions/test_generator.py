@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from auctions import topics
+from auctions import live_stages, topics
 from auctions.checkers import check_all
 from auctions.generator import PREFIX, RICH, STRENGTHS, Generation, Settings
 from auctions.market import KINDS
@@ -97,6 +97,20 @@ def test_every_kind_of_decision_is_reached(played: Any) -> None:
     said = {decision.status for _, _, decision in events(logs, topics.HISTORY.name, BidDecision)}
     assert said >= {"ACCEPTED", "ACCEPTED_OUTBID", "ACCEPTED_BELOW_RESERVE", "BUY_NOW", "TOO_LOW", "INSUFFICIENT_FUNDS"}
     assert said >= {"RETRACTED", "CANCELLED", "FINISHED"}
+
+
+def test_stages_write_what_they_are_said_to_write(played: Any) -> None:
+    _, logs, _ = played
+    written: dict[str, set[str]] = {kind.stage: set() for kind in live_stages.KINDS}
+    for topic, held in logs.items():
+        for items in held.values():
+            for record, _ in items:
+                if record.origin is not None and record.origin.source.stage in written:
+                    written[record.origin.source.stage].add(topic)
+    for kind in live_stages.KINDS:
+        said = {topic.name for topic in kind.writes}
+        assert written[kind.stage] <= said and said - written[kind.stage] <= {"rails.deadletters"}
+    assert [topic.name for topic in live_stages.TICKED] == ["auction.bids"]
 
 
 def test_the_truth_names_the_cheats_and_is_json() -> None:
