@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, get_args
 
 from auctions import topics
+from auctions.analytics_topics import TRACES
 from auctions.fraud_people import FraudPeople
-from auctions.fraud_traces import TRACES, FraudTraces
+from auctions.fraud_traces import FraudTraces
 from auctions.geography import CITIES, cell_of, network_of
 from auctions.house import AuctionHouse
 from auctions.market import Cheat, Market, Planned

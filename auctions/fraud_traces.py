@@ -9,6 +9,7 @@ from hashlib import blake2b
 from itertools import pairwise
 
 from auctions import topics
+from auctions.analytics_topics import TRACES
 from auctions.fraud_rules import change_rules, thresholds
 from auctions.fraud_shill import parts_of
 from auctions.stories import MOVES, OFFERS, Offer, Story, elapsed
@@ -35,9 +36,7 @@ from schemas.auctions import (
 from schemas.payments import RECORDS as PAYMENTS
 from schemas.rails import Rule
 from transforms.avro import compile_codec
-from transforms.fold import Context, Processor, Topic
-
-TRACES = Topic("auction.traces")  # key person
+from transforms.fold import Context, Processor
 
 _TYPES = {**RECORDS, **PAYMENTS}
 _NO_BOUNDS = {"max_bytes": 1 << 31, "max_items": 1 << 31}  # entities are ours

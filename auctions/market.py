@@ -1,7 +1,8 @@
 """A seeded market with people who cheat, and the truth about them: what the fraud signals are measured on (`auctions.fraud_quality`).
 
-Honest people value an item around its worth and bid early or late, at once or little by little. Some look like cheats: those who are fond
-of one seller, those who always come in the last ten minutes, bids taken back by mistake. Of each kind of cheat there are some:
+Honest people have a favourite category, value an item around its worth, and bid early or late, at once or little by little. Some look
+like cheats: those who are fond of one seller, those who always come in the last ten minutes, bids taken back by mistake. Of each kind of
+cheat there are some:
 
     SHILL              bids early and by little in the auctions of one seller, soon after others, and steps back near the worth
     SNIPING            bids once, in the last minute
@@ -105,20 +106,23 @@ class _Room:
         soft = draw.random() < 0.5
         tags = tuple(sorted(draw.sample(_TAGS, 2)))
         self.item = ItemListed(
-            *(f"auction-{number}", f"item-{number}", f"seller-{seller}", f"{category} no. {number}", ""),
-            *(category, tags, "EUR", max(100, int(self.worth * draw.uniform(0.1, 0.5)) // 100 * 100)),
-            *(
-                None,
-                None,
-                None,
-                begin,
-                begin + duration,
-                5 * MINUTE if soft else None,
-                3 if soft else None,
-                False,
-                None,
-                None,
-            ),
+            f"auction-{number}",
+            f"item-{number}",
+            f"seller-{seller}",
+            f"{category} no. {number}",
+            "",
+            category,
+            tags,
+            "EUR",
+            max(100, int(self.worth * draw.uniform(0.1, 0.5)) // 100 * 100),
+            starts_at=begin,
+            ends_at=begin + duration,
+            soft_close_ms=5 * MINUTE if soft else None,
+            max_extensions=3 if soft else None,
+            funds_required=False,
+            reserve=None,
+            buy_now=None,
+            increments=None,
         )
         self.auction = bidding.open_auction(self.item, begin)
         self.begin, self.end = begin, begin + duration
@@ -147,7 +151,10 @@ class _Room:
     def _enter(self) -> None:
         """Honest people, and the cheats who are here."""
         draw, market = self.random, self.market
-        for number in sorted(draw.sample(range(market.bidders), min(market.bidders, draw.randint(4, 9)))):
+        people = range(market.bidders)
+        favourites = range(self.number % len(_CATEGORIES), market.bidders, len(_CATEGORIES))
+        chosen = {draw.choice(favourites if draw.random() < 0.6 else people) for _ in range(draw.randint(4, 9))}
+        for number in sorted(chosen):
             self._join(f"bidder-{number}", None)
         seller = int(self.item.seller_id.split("-")[1])
         if seller % 2 and draw.random() < 0.6:

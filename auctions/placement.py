@@ -18,6 +18,7 @@ from itertools import count
 from typing import NamedTuple
 
 from auctions import topics
+from auctions.analytics_topics import REQUESTS
 from auctions.stories import MOVES, OFFERS
 from schemas import load_schema
 from schemas.auctions import (
@@ -38,8 +39,6 @@ from schemas.auctions import (
 from schemas.payments import RECORDS as PAYMENTS
 from transforms.avro import compile_codec
 from transforms.fold import Context, Processor, Topic
-
-REQUESTS = Topic("auction.ads.requests")  # key person, or the key of a copy
 
 DAY_MS = 86_400_000
 

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from auctions import topics
+from auctions.analytics_topics import REQUESTS
 from auctions.check_placements import check_placements
-from auctions.placement import AT_RANDOM, MOST_POPULAR, REQUESTS, SIMILAR, AdPlacer, AdRequests, Caps, Chooser
+from auctions.placement import AT_RANDOM, MOST_POPULAR, SIMILAR, AdPlacer, AdRequests, Caps, Chooser
 from auctions.stories import OFFERS
 from schemas.auctions import AdPlacement, AuctionOutcome, BidDecision, EndingSoon, ItemListed
 from schemas.rails import Record

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from auctions import topics
+from auctions.analytics_topics import SALES
 from schemas import load_schema
 from schemas.auctions import (
     RECORDS,
@@ -31,9 +32,7 @@ from schemas.payments import RECORDS as PAYMENTS
 from transforms.aggregates import Quantiles
 from transforms.avro import compile_codec
 from transforms.errors import BadRecord
-from transforms.fold import Context, Processor, Topic
-
-SALES = Topic("auction.sales")  # key similarity key
+from transforms.fold import Context, Processor
 
 DAY_MS = 86_400_000
 SHARES = (0.10, 0.25, 0.50, 0.75, 0.90)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from auctions.analytics_topics import SPREADS
 from auctions.increments import increments_of
 from auctions.stories import MOVES
 from schemas import load_schema
@@ -26,9 +27,7 @@ from schemas.auctions import (
 )
 from schemas.payments import RECORDS as PAYMENTS
 from transforms.avro import compile_codec
-from transforms.fold import Context, Processor, Topic
-
-SPREADS = Topic("auction.spreads")  # key auction_id
+from transforms.fold import Context, Processor
 
 MARKS: tuple[tuple[SpreadMark, int], ...] = (("REMAINING_50", 50), ("REMAINING_10", 10), ("REMAINING_1", 1))
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from auctions.analytics_topics import TRACES
 from auctions.fraud_people import MAX_OTHERS, MAX_RECENT, MAX_SIGHTS, FraudPeople
-from auctions.fraud_traces import TRACES
 from auctions.geography import CITIES, cell_of
 from schemas.auctions import BidderTrace, Rival, SellerTrace, ShillPart, Sighting
 from tests.auctions.analysis import HOUR, MINUTE, START, Bench

@@ -2,9 +2,10 @@
 
 import pytest
 
+from auctions.analytics_topics import TRACES
 from auctions.fraud_rules import BUILT_IN, thresholds
 from auctions.fraud_shill import parts_of
-from auctions.fraud_traces import TRACES, FraudTraces, bidder_traces, shields
+from auctions.fraud_traces import FraudTraces, bidder_traces, shields
 from auctions.geography import cell_of
 from auctions.stories import Offer, Story
 from schemas.auctions import (

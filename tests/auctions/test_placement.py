@@ -4,8 +4,9 @@ import random
 
 import pytest
 
+from auctions.analytics_topics import REQUESTS
 from auctions.check_placements import check_placements
-from auctions.placement import AT_RANDOM, MOST_POPULAR, REQUESTS, SIMILAR, AdPlacer, AdRequests, Caps, Shelf, copy_keys
+from auctions.placement import AT_RANDOM, MOST_POPULAR, SIMILAR, AdPlacer, AdRequests, Caps, Shelf, copy_keys
 from auctions.placement_backtest import BackTest, Result, back_test
 from schemas.auctions import AdLead, AdPlacement, AdRequest, OpenAuction
 from schemas.payments import Money

@@ -5,7 +5,8 @@ from math import floor
 
 import pytest
 
-from auctions.price_ranges import LEVELS, SALES, SHARES, PriceRanges, Sales, Similar, Tried, serve, similarity_keys
+from auctions.analytics_topics import SALES
+from auctions.price_ranges import LEVELS, SHARES, PriceRanges, Sales, Similar, Tried, serve, similarity_keys
 from schemas.auctions import PriceRange, Sale
 from schemas.payments import Money
 from tests.auctions.analysis import DAY, HOUR, START, Bench, bid, ending, item, outcome

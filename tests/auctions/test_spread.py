@@ -2,7 +2,8 @@
 
 import pytest
 
-from auctions.spread import SPREADS, Mean, Spreads, basis_points, mean_spread, quote_at, spread_at
+from auctions.analytics_topics import SPREADS
+from auctions.spread import Mean, Spreads, basis_points, mean_spread, quote_at, spread_at
 from schemas.auctions import Quote, Spread
 from tests.auctions.analysis import HOUR, START, Bench, bid, ending, item, outcome
 
