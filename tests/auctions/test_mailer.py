@@ -1,5 +1,9 @@
 """Mails over a real server on loopback that refuses, delays and drops; counted by Message-ID."""
 
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from auctions.mailer import (
@@ -19,6 +23,7 @@ from schemas.auctions import Notice
 from schemas.rails import Record
 from tests.auctions.analysis import HOUR, REGISTRY, START, eur
 from tests.auctions.mail_server import MailServer, authenticator, certificate, free_port
+from tests.conftest import ROOT
 from transforms.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
@@ -291,3 +296,40 @@ def test_addresses_from_a_file(tmp_path):
         read_addresses(path)
     with pytest.raises(InputError, match="No such file"):
         read_addresses(tmp_path / "nobody.csv")
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from auctions.mailer import Mailer, Outbox
+from auctions.mails import Letterhead
+from auctions.smtp import SmtpSender, SmtpSettings
+from tests.auctions.test_mailer import ADDRESSES, notice
+
+where, port, path = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+
+class Dying(Outbox):
+    def record(self, told, delivery):
+        if where == "before the record":
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().record(told, delivery)
+        if where == "after the record":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sender = SmtpSender(SmtpSettings("127.0.0.1", port, "none"))
+Mailer(ADDRESSES, sender, Dying(path), Letterhead("auctions@shop.example")).deliver(notice())
+"""
+
+
+@pytest.mark.parametrize(("where", "mails"), [("before the record", 2), ("after the record", 1)])
+def test_kill_9_of_the_mailer(server, tmp_path, where, mails):
+    path = tmp_path / "outbox.sqlite"
+    done = subprocess.run(
+        [sys.executable, "-c", DYING, where, str(server.port), str(path)], cwd=ROOT, check=False, timeout=60
+    )
+    assert done.returncode == -signal.SIGKILL
+    again = subprocess.run(
+        [sys.executable, "-c", DYING, "nowhere", str(server.port), str(path)], cwd=ROOT, check=False, timeout=60
+    )
+    assert again.returncode == 0
+    assert server.handler.taken == {id_of(notice()): mails}
