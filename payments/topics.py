@@ -13,6 +13,9 @@ OVERDUE = Topic("payments.overdue")  # key payment_id; the watchdog
 
 ALL = (INCOMING, INFLIGHT, JOURNAL, STATUS, CONFIRMED, BALANCES, OVERDUE, DEAD_LETTERS)
 
+PATIENT = (JOURNAL, STATUS, BALANCES)
+"""What the next hop of a payment does not wait for: a writer may keep them back for a moment and send them together."""
+
 WEEK_MS = 7 * DAY_MS
 
 SETTINGS = (

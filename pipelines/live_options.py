@@ -7,9 +7,10 @@ given have the values of `flink_defaults`. A job for any other cluster says all 
 import argparse
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
+from payments.topics import PATIENT
 from pipelines.common import JobOptions, UsageError, check_range, parse_options, runs_in_process
 from stack.ports import Ports
 from transforms.fold_log import FoldLogKnobs
@@ -20,15 +21,22 @@ from transforms.log_reader import ReadKnobs
 from transforms.log_writer import WriteKnobs
 
 HOST = "127.0.0.1"
-CHECKPOINT_MS = 2_000
+CHECKPOINT_MS = 5_000
 MAX_LANES = 16
 
 BARE = ("finish_bundle_before_checkpointing", "streaming")
 """Flags without a value that every live job needs; why: docs/operations.md."""
 
 POINTS: dict[str, FoldLogKnobs] = {
-    "latency": FoldLogKnobs(lane=LaneKnobs(step_records=500, lease_ms=1_000), read=ReadKnobs(fetch_wait_ms=20)),
-    "throughput": FoldLogKnobs(write=WriteKnobs(linger_ms=5), headings=Headings(trace=False)),
+    "latency": FoldLogKnobs(
+        # A request costs a broker more than the few records in it, so those of some milliseconds travel together.
+        lane=LaneKnobs(stay_ms=1_000, step_records=500, lease_ms=1_000),
+        read=ReadKnobs(fetch_wait_ms=10, fetch_min_bytes=100_000),
+        write=WriteKnobs(hold_ms=100, held=frozenset(topic.name for topic in PATIENT), compression="none"),
+    ),
+    "throughput": FoldLogKnobs(
+        lane=LaneKnobs(stay_ms=1_000, lease_ms=1_000), write=WriteKnobs(linger_ms=5), headings=Headings(trace=False)
+    ),
 }
 """The operating points (docs/operations.md)."""
 
@@ -63,6 +71,13 @@ class LiveOptions(BrokerOptions):
         )
         cls.add_shape(parser)
         parser.add_argument(
+            "--knob",
+            action="append",
+            default=[],
+            metavar="PART.NAME=VALUE",
+            help="of the stages, over those of --point: lane.stay_ms=200, write.linger_ms=10 … (docs/fold-log.md)",
+        )
+        parser.add_argument(
             "--snapshot_s",
             type=float,
             default=60.0,
@@ -74,9 +89,34 @@ class LiveOptions(BrokerOptions):
 
 
 def knobs_of(options: LiveOptions) -> FoldLogKnobs:
-    """The knobs of the stages."""
+    """The knobs of the stages; UsageError for one that there is not, or with a value that it does not take."""
     point = POINTS[options.point]
-    return replace(point, lane=replace(point.lane, snapshot_s=options.snapshot_s))
+    knobs = replace(point, lane=replace(point.lane, snapshot_s=options.snapshot_s))
+    for given in options.knob:
+        knobs = _turned(knobs, given)
+    return knobs
+
+
+def _turned(knobs: FoldLogKnobs, given: str) -> FoldLogKnobs:
+    place, sign, value = given.partition("=")
+    known = {
+        f"{part.name}.{knob.name}": knob.type for part in fields(knobs) for knob in fields(getattr(knobs, part.name))
+    }
+    if not sign or place not in known:
+        raise UsageError(f"{given!r} is not NAME=VALUE of {', '.join(known)}", "--knob")
+    part, _, name = place.partition(".")
+    try:
+        return replace(knobs, **{part: replace(getattr(knobs, part), **{name: _read_as(known[place], value)})})
+    except ValueError as error:
+        raise UsageError(f"{given!r}: {error}", "--knob") from error
+
+
+def _read_as(kind: Any, value: str) -> Any:
+    if kind is bool:
+        if value not in ("true", "false"):
+            raise ValueError("must be true or false")
+        return value == "true"
+    return kind(value) if kind in (int, float, str) else frozenset(filter(None, value.split(",")))
 
 
 def broker_settings(options: BrokerOptions, environment: Mapping[str, str] | None = None) -> KafkaSettings:

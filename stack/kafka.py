@@ -1,5 +1,6 @@
 """A real Kafka broker, KRaft, one node: for the stack, and alone for tests (`running_broker`)."""
 
+import os
 import subprocess
 import uuid
 from base64 import urlsafe_b64encode
@@ -43,6 +44,9 @@ SETTINGS = {
     "log.cleaner.backoff.ms": "1000",
     # A broker that comes back after kill -9 checks its segments with both cores.
     "num.recovery.threads.per.data.dir": "2",
+    # A thread per core and no more: each request goes through two of them, and to wake one costs more than most requests.
+    "num.network.threads": str(max(1, (os.cpu_count() or 2) // 2)),
+    "num.io.threads": str(max(2, os.cpu_count() or 2)),
 }
 """What does not depend on folder and ports. Topics choose LogAppendTime themselves (`message.timestamp.type`)."""
 
@@ -120,8 +124,7 @@ class Kafka(Service):
             tools.java(),
             f"-Xmx{heap}",
             "-Xms64m",
-            "-XX:+ExitOnOutOfMemoryError",
-            "-Djava.awt.headless=true",
+            *tools.jvm(),
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
             "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS",

@@ -87,7 +87,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
             known = list(self._workers.get(request.worker_id, ()))
         worker = known[0] if len(known) == 1 else ended_first(known)
         with self._lock:
-            if worker in self._workers.get(request.worker_id, ()):
+            if worker and worker in self._workers.get(request.worker_id, ()):
                 self._workers[request.worker_id].remove(worker)
         if worker:
             end(worker)

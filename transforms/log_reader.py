@@ -57,23 +57,26 @@ class WrongTopic(Gap):
 class ReadKnobs:
     """How a reader trades memory and requests for throughput.
 
-    fetch_wait_ms: how long a broker holds an empty fetch; buffered: records that are fetched ahead per partition; buffered_kb: of all
-    partitions together; timeout_s: for questions to the broker.
+    fetch_wait_ms: how long a broker holds a fetch that finds less than fetch_min_bytes (a fetch asks for all partitions, so many small
+    ones keep a broker busy); buffered: records that are fetched ahead per partition; buffered_kb: of all partitions together; timeout_s:
+    for questions to the broker.
     """
 
     fetch_wait_ms: int = 100
+    fetch_min_bytes: int = 1
     buffered: int = 20_000
     buffered_kb: int = 16_384
     timeout_s: float = 10
 
     def __post_init__(self) -> None:
-        if min(self.fetch_wait_ms, self.buffered, self.buffered_kb) < 1 or self.timeout_s <= 0:
+        if min(self.fetch_wait_ms, self.fetch_min_bytes, self.buffered, self.buffered_kb) < 1 or self.timeout_s <= 0:
             raise ValueError(f"all settings of a reader must be above 0, got {self}")
 
     def properties(self) -> dict[str, Any]:
         """For librdkafka."""
         return {
             "fetch.wait.max.ms": self.fetch_wait_ms,
+            "fetch.min.bytes": self.fetch_min_bytes,
             "fetch.queue.backoff.ms": 5,
             "queued.min.messages": self.buffered,
             "queued.max.messages.kbytes": self.buffered_kb,

@@ -50,11 +50,15 @@ class WriteKnobs:
     """How a writer trades latency for throughput.
 
     linger_ms: how long a batch waits for more records; batch_bytes: how large it may become; compression: of batches.
+    held: topics that nobody waits for, so that their records are kept back for up to hold_ms and leave together: the client sends a
+    request for each partition that has something, and requests are what small batches cost a broker.
     max_bytes: of one record; the topics' `max.message.bytes` must be at least that. buffered: records that may wait for the broker.
     flush_timeout_s: how long to wait for a broker before the writer gives up; a checkpoint waits as long.
     """
 
     linger_ms: float = 0
+    hold_ms: float = 0
+    held: frozenset[str] = frozenset()
     batch_bytes: int = 1_000_000
     compression: str = "lz4"
     max_bytes: int = 2_200_000
@@ -62,9 +66,10 @@ class WriteKnobs:
     flush_timeout_s: float = 60
 
     def __post_init__(self) -> None:
-        if self.linger_ms < 0 or self.flush_timeout_s <= 0:
+        if min(self.linger_ms, self.hold_ms) < 0 or self.flush_timeout_s <= 0:
             raise ValueError(
-                f"linger_ms must be >= 0 and flush_timeout_s > 0, got {self.linger_ms}, {self.flush_timeout_s}"
+                "linger_ms and hold_ms must be >= 0 and flush_timeout_s > 0, "
+                f"got {self.linger_ms}, {self.hold_ms}, {self.flush_timeout_s}"
             )
         if self.batch_bytes < 1 or self.max_bytes <= 2 * _HEAD or self.buffered < 1:
             raise ValueError(
@@ -95,6 +100,9 @@ class LogWriter:
 
     def __post_init__(self) -> None:
         self._failed: str | None = None
+        self._held: list[Written] = []
+        self._held_topics = self.knobs.held if self.knobs.hold_ms else frozenset()
+        self._hold_until = 0.0
         # What someone has written into a file of properties is meant; a knob that was not touched is not.
         properties = {**self.knobs.properties(), **self.settings, **GAPLESS}
         self._largest = int(properties["message.max.bytes"]) - _HEAD
@@ -111,7 +119,23 @@ class LogWriter:
         _LOG.info("%s", error.str())
 
     def write(self, outputs: Sequence[Written]) -> None:
-        """Hands records to the producer, in order; OutputTooLarge or WriteFailed if one cannot be written."""
+        """Hands records to the producer, those of a partition in order; OutputTooLarge or WriteFailed if one cannot be written."""
+        held = self._held_topics
+        if not held:
+            self._produce(outputs)
+            return
+        kept = [output for output in outputs if output[0] in held]
+        if kept:
+            if not self._held:
+                self._hold_until = time.monotonic() + self.knobs.hold_ms / 1000
+            self._held += kept
+        self._produce([output for output in outputs if output[0] not in held] if kept else outputs)
+
+    def _release(self) -> None:
+        held, self._held = self._held, []
+        self._produce(held)
+
+    def _produce(self, outputs: Sequence[Written]) -> None:
         produce, largest = self._producer.produce, self._largest
         for topic, partition, key, value, headers in outputs:
             if len(value) > largest:
@@ -132,7 +156,7 @@ class LogWriter:
         """Waits until the broker has taken some of what is buffered."""
         end = time.monotonic() + self.knobs.flush_timeout_s
         while True:
-            self.poll(0.01)
+            self._poll(0.01)
             try:
                 self._producer.produce(topic, value, key, partition, None, None, 0, headers)
                 return
@@ -144,10 +168,17 @@ class LogWriter:
 
     def poll(self, timeout: float = 0) -> None:
         """Serves the producer's events; WriteFailed if one of them was a failure."""
+        if self._held and time.monotonic() >= self._hold_until:
+            self._release()
+        self._poll(timeout)
+
+    def _poll(self, timeout: float) -> None:
         self._serve(lambda: self._producer.poll(timeout))
 
     def flush(self) -> None:
         """Returns when everything is acknowledged by all replicas; WriteFailed if it will not be, or not in time."""
+        if self._held:
+            self._release()
         if left := self._serve(lambda: self._producer.flush(self.knobs.flush_timeout_s)):
             raise self._fail(f"{left} records not acknowledged within {self.knobs.flush_timeout_s:g} s")
 

@@ -10,7 +10,15 @@ import pytest
 from payments.topics import SETTINGS
 from pipelines import preflight
 from pipelines.common import UsageError
-from pipelines.live_options import broker_settings, flink_defaults, given_flags, on_flink, parse_live, with_defaults
+from pipelines.live_options import (
+    broker_settings,
+    flink_defaults,
+    given_flags,
+    knobs_of,
+    on_flink,
+    parse_live,
+    with_defaults,
+)
 from pipelines.payments_live import PaymentsLiveOptions
 from pipelines.preflight import check_flags, check_places, check_snapshots, check_topics, refused
 from stack.ports import Ports
@@ -173,3 +181,42 @@ def test_topics_that_differ(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_problems_are_printed_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     assert refused(iter(["one", "two"])) and not refused([])
     assert capsys.readouterr().err == "refused: one\nrefused: two\n"
+
+
+def test_knobs_are_turned_over_those_of_the_point() -> None:
+    argv = [
+        "--snapshots=s",
+        "--point=throughput",
+        "--snapshot_s=7",
+        "--knob",
+        "write.linger_ms=2.5",
+        "--knob=lane.step_records=9",
+    ]
+    argv += ["--knob=headings.trace=true", "--knob=write.held=a,b", "--knob=write.compression=zstd"]
+    knobs = knobs_of(parse_live(argv, PaymentsLiveOptions)[0])
+    assert (knobs.write.linger_ms, knobs.lane.step_records, knobs.lane.snapshot_s) == (2.5, 9, 7)
+    assert (knobs.headings.trace, knobs.write.held, knobs.write.compression) == (True, {"a", "b"}, "zstd")
+    assert knobs.lane.lease_ms == 1_000, "what is not named stays as the point has it"
+
+
+@pytest.mark.parametrize(
+    ("knob", "told"),
+    [
+        ("lane.linger_ms=1", "is not NAME=VALUE of lane.stay_ms, "),
+        ("lane.stay_ms", "is not NAME=VALUE of"),
+        ("stay_ms=1", "is not NAME=VALUE of"),
+        ("lane.stay_ms=x", "invalid literal"),
+        ("lane.stay_ms=-1", "stay_ms must be from 0 to 10000, got -1"),
+        ("headings.trace=yes", "must be true or false"),
+    ],
+)
+def test_knobs_that_there_are_not(knob: str, told: str) -> None:
+    options, _ = parse_live(["--snapshots=s", f"--knob={knob}"], PaymentsLiveOptions)
+    with pytest.raises(UsageError, match=told) as caught:
+        knobs_of(options)
+    assert "--knob" in str(caught.value)
+
+
+def test_the_latency_point_keeps_back_only_what_no_hop_waits_for() -> None:
+    held = knobs_of(parse_live(["--snapshots=s"], PaymentsLiveOptions)[0]).write.held
+    assert held == {"payments.journal", "payments.status", "payments.balances"}

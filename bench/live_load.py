@@ -1,0 +1,109 @@
+"""Load for the live benchmarks: payments of the generator, appended all at once or at a rate, and what the topics say of it afterwards."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from payments import topics
+from payments.generator import Generation, Settings
+from pipelines.payments import entry
+from transforms.fold import Topic
+
+_TURN_S = 0.005  # between two looks at the clock
+_NO_LOG = {"log_level": "0"}
+
+
+class Load(NamedTuple):
+    """Records ready to be appended: (topic, partition, key, value); account changes and rules first, they are not part of the load."""
+
+    before: list[tuple[str, int, bytes | None, bytes]]
+    payments: list[tuple[str, int, bytes | None, bytes]]
+
+
+def make_load(payments: int, accounts: int, rate: int, seed: int = 7) -> Load:
+    """The generator's stream, planted faults and repeats among it, claimed times from now on."""
+    before, load = [], []
+    settings = Settings(payments=payments, accounts=accounts, seed=seed, rate=rate, start_ms=int(time.time() * 1000))
+    for record in Generation(settings):
+        for topic, partition in entry(record):
+            line = (topic, partition, record.key, record.value or b"")
+            (load if topic == topics.INCOMING.name else before).append(line)
+    return Load(before, load)
+
+
+def append(bootstrap: str, lines: Iterable[tuple[str, int, bytes | None, bytes]], rate: float | None = None) -> float:
+    """Appends all, `rate` a second if one is given; the seconds that it took until all was acknowledged."""
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "linger.ms": 2 if rate else 20,
+            "compression.type": "lz4",
+            "acks": "all",
+            **_NO_LOG,
+        }
+    )
+    began = time.monotonic()
+    for number, (topic, partition, key, value) in enumerate(lines):
+        if rate:
+            while (early := number / rate - (time.monotonic() - began)) > 0:
+                producer.poll(0)
+                time.sleep(max(early, _TURN_S))
+        while True:
+            try:
+                producer.produce(topic, value, key, partition)
+                break
+            except BufferError:
+                producer.poll(0.1)
+    producer.flush()
+    return time.monotonic() - began
+
+
+def ends(bootstrap: str, topic: Topic) -> list[int]:
+    """The end of each partition."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench", **_NO_LOG})
+    found = [consumer.get_watermark_offsets(TopicPartition(topic.name, n), 10)[1] for n in range(topic.partitions)]
+    consumer.close()
+    return found
+
+
+def messages(bootstrap: str, topic: Topic, starts: list[int] | None = None) -> Iterator[Any]:
+    """All messages from these offsets up to the ends of now."""
+    starts = starts or [0] * topic.partitions
+    left = sum(ends(bootstrap, topic)) - sum(starts)
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench", **_NO_LOG})
+    consumer.assign([TopicPartition(topic.name, n, start) for n, start in enumerate(starts)])
+    while left > 0:
+        for message in consumer.consume(min(left, 10_000), 5.0):
+            left -= 1
+            yield message
+    consumer.close()
+
+
+def first_times(bootstrap: str, topic: Topic, starts: list[int]) -> dict[bytes, int]:
+    """Append time (ms) of the first record of each key from these offsets on.
+
+    The first append counts: a repeat of a payment, and an output written again by a restored lane, do not.
+    """
+    found: dict[bytes, int] = {}
+    for message in messages(bootstrap, topic, starts):
+        found.setdefault(message.key(), message.timestamp()[1])
+    return found
+
+
+def quantile(values: list[int], share: float) -> int:
+    """Of sorted values; -1 of none."""
+    return values[min(len(values) - 1, int(len(values) * share))] if values else -1
+
+
+def await_steady(look: Callable[[], Any], seconds: float, patience_s: float) -> None:
+    """Returns when `look` has said the same for so many seconds."""
+    last, since, end = look(), time.monotonic(), time.monotonic() + patience_s
+    while time.monotonic() - since < seconds:
+        if time.monotonic() > end:
+            raise SystemExit(f"not done within {patience_s:g} s")
+        time.sleep(0.5)
+        now = look()
+        if now != last:
+            last, since = now, time.monotonic()

@@ -1,0 +1,190 @@
+"""Payments live on a real Flink cluster: the highest rate, latencies at a rate, and what each knob does to them.
+
+Admission, account processor and watchdog, with journal, statuses, balances and confirmations written, ticks coming and metrics told, as
+`payments_live` runs them. Times are the broker's append times: latency from payments.incoming to payments.confirmed; the highest rate is
+that of a backlog, from the first append after the launch to the last confirmation. Broker, cluster, workers and clients share this machine.
+
+    python -m bench.live_payments --rate 1000 --seconds 40        # latencies
+    python -m bench.live_payments --rate 0 --payments 200000      # the highest rate
+    python -m bench.live_payments --rate 1000 --variant "" --variant "write.linger_ms=5 lane.lease_ms=0" --runs 3
+
+prints one line of JSON per run; all of them on one stack, below --folder.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from bench.live_load import Load, append, await_steady, ends, first_times, make_load, messages, quantile
+from payments import topics
+from payments.live_stages import KINDS
+from pipelines.live_job import LiveJob
+from pipelines.live_options import broker_settings
+from pipelines.payments_ticker import run_ticker
+from pipelines.topics import METRICS, make_topics
+from transforms.fold import Topic
+
+_METRICS = Topic(METRICS.name, METRICS.partitions)
+_TICK = os.sysconf("SC_CLK_TCK")
+_START_S = 120
+
+
+def cpu_seconds(stack: Any) -> dict[str, float]:
+    """CPU time so far of each service with its children."""
+    found = {}
+    for name, service in stack.services.items():
+        total = 0.0
+        for known in service.process.family():
+            try:
+                fields = Path(f"/proc/{known.pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            total += (int(fields[11]) + int(fields[12])) / _TICK
+        found[name] = total
+    return found
+
+
+class Bench:
+    """A stack that runs, its payment topics, and launches of the job on it, one after another."""
+
+    def __init__(self, stack: Any, own: argparse.Namespace) -> None:
+        self.stack, self.own, self.bootstrap = stack, own, stack.bootstrap
+        self.options = SimpleNamespace(
+            bootstrap=stack.bootstrap, kafka_config="", lanes=own.lanes, point=own.point, engine="FlinkRunner"
+        )
+        self.settings = broker_settings(self.options)  # type: ignore[arg-type]
+        make_topics(self.settings)
+        self.seed = 100
+
+    @contextmanager
+    def job(self, flags: Sequence[str]) -> Iterator[LiveJob]:
+        """The job and a ticker, for the length of a `with`."""
+        stop = threading.Event()
+        ticker = threading.Thread(target=run_ticker, args=(self.settings, 1.0, stop, print), daemon=True)
+        ticker.start()
+        job = LiveJob(self.stack, self.options, self.own.job, *flags, *self.own.flag)
+        try:
+            yield job
+        finally:
+            stop.set()
+            ticker.join()
+            job.close()
+
+    def load(self, payments: int, rate: int) -> Load:
+        """New payments of accounts of their own; the accounts are open when it returns."""
+        self.seed += 1
+        load = make_load(payments, self.own.accounts, rate, self.seed)
+        append(self.bootstrap, load.before)
+        return load
+
+    def starts(self) -> dict[Topic, list[int]]:
+        """The ends of the topics now, where what comes will begin."""
+        return {topic: ends(self.bootstrap, topic) for topic in (topics.INCOMING, topics.STATUS, topics.CONFIRMED)}
+
+    def settle(self) -> None:
+        """Returns when nothing is confirmed any more."""
+        await_steady(lambda: sum(ends(self.bootstrap, topics.CONFIRMED)), 2, self.own.patience_s)
+
+    def await_lanes(self, job: LiveJob, at: list[int]) -> None:
+        """Returns when every lane has reported that it has read all there is."""
+        end, wanted = time.monotonic() + _START_S, len(KINDS) * self.own.lanes
+        while True:
+            job.check()
+            lines = (json.loads(message.value()) for message in messages(self.bootstrap, _METRICS, at))
+            lags = {(line["stage"], line["lane"]): line["lag"] for line in lines}
+            if len(lags) >= wanted and max(lags.values()) <= topics.INFLIGHT.partitions:  # a round of ticks
+                return
+            if time.monotonic() > end:
+                raise SystemExit(f"the job did not start: see {job.log}")
+            time.sleep(1)
+
+    def at_rate(self, rate: int, flags: Sequence[str]) -> dict[str, Any]:
+        """Latencies of the payments after the first five seconds."""
+        load = self.load(rate * (self.own.seconds + 5), rate)
+        with self.job(flags) as job:
+            self.await_lanes(job, ends(self.bootstrap, _METRICS))
+            append(self.bootstrap, load.payments[: rate * 5], rate)
+            starts, before, began = self.starts(), cpu_seconds(self.stack), time.monotonic()
+            append(self.bootstrap, load.payments[rate * 5 :], rate)
+            after, took = cpu_seconds(self.stack), time.monotonic() - began
+            self.settle()
+        came = first_times(self.bootstrap, topics.INCOMING, starts[topics.INCOMING])
+        done = first_times(self.bootstrap, topics.CONFIRMED, starts[topics.CONFIRMED])
+        found = sorted(at - came[key] for key, at in done.items() if key in came)
+        shares = {f"p{share:g}": quantile(found, share / 100) for share in (50, 95, 99, 99.9)}
+        return {"rate": rate, "confirmed": len(found), **shares, "cpu": _used(before, after, took)}
+
+    def backlog(self, payments: int, flags: Sequence[str]) -> dict[str, Any]:
+        """The rate of a backlog: all payments over the time from the first status to the last confirmation."""
+        load, starts = self.load(payments, 10_000), self.starts()
+        append(self.bootstrap, load.payments)
+        before, began = cpu_seconds(self.stack), time.monotonic()
+        with self.job(flags) as job:
+            while sum(ends(self.bootstrap, topics.CONFIRMED)) == sum(starts[topics.CONFIRMED]):
+                job.check()
+                time.sleep(0.2)
+            self.settle()
+            after, took = cpu_seconds(self.stack), time.monotonic() - began
+        first = min(first_times(self.bootstrap, topics.STATUS, starts[topics.STATUS]).values())
+        done = first_times(self.bootstrap, topics.CONFIRMED, starts[topics.CONFIRMED]).values()
+        seconds = (max(done) - first) / 1000
+        return {"per_s": round(payments / seconds), "seconds": seconds, "cpu": _used(before, after, took)}
+
+
+def _used(before: dict[str, float], after: dict[str, float], seconds: float) -> dict[str, float]:
+    """Cores in use on the average."""
+    return {name: round((after[name] - before[name]) / seconds, 2) for name in after}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Prints one JSON line per run."""
+    from stack import tools
+    from stack.cluster import Stack
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rate", type=int, default=1000, help="payments per second; 0: a backlog, as fast as it goes")
+    parser.add_argument("--seconds", type=int, default=30)
+    parser.add_argument("--warm", type=int, default=40_000, help="payments of a backlog before all else")
+    parser.add_argument("--payments", type=int, default=100_000, help="of the backlog")
+    parser.add_argument("--accounts", type=int, default=1000)
+    parser.add_argument("--lanes", type=int, default=1)
+    parser.add_argument("--point", default="latency")
+    parser.add_argument(
+        "--variant", action="append", default=[], help="knobs (PART.NAME=VALUE) and flags of a run; several take turns"
+    )
+    parser.add_argument("--flag", action="append", default=[], help="more flags of the job")
+    parser.add_argument("--job", default="pipelines.payments_live")
+    parser.add_argument("--taskmanagers", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--port", type=int, default=23_000)
+    parser.add_argument("--folder", default="")
+    parser.add_argument("--patience_s", type=int, default=300)
+    own = parser.parse_args(argv)
+    os.environ.setdefault(tools.JVM_VARIABLE, "")  # what is measured is a system that has run for a while
+    folder = Path(own.folder or tempfile.mkdtemp(prefix="live-payments-"))
+    kinds, slots = ("kafka", "flink", "jobserver"), -(-own.lanes // own.taskmanagers)
+    with Stack(folder, own.port, own.taskmanagers, slots, own.taskmanagers, kinds) as stack:
+        bench = Bench(stack, own)
+        if own.warm:
+            bench.backlog(own.warm, [])  # broker and cluster compile what is hot
+        for number in range(own.runs):
+            for variant in own.variant or [""]:
+                flags = [word if word.startswith("--") else f"--knob={word}" for word in variant.split()]
+                found = bench.at_rate(own.rate, flags) if own.rate else bench.backlog(own.payments, flags)
+                print(
+                    json.dumps({"run": number, "lanes": own.lanes, "point": own.point, "variant": variant, **found}),
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
