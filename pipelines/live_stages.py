@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -48,15 +48,27 @@ NAMES = ("Admission", "Accounts", "Watchdog")
 
 
 def fold_stages(p: beam.Pipeline, options: LiveOptions, settings: KafkaSettings, names: Sequence[str] = NAMES) -> None:
-    """A root for each stage, its lanes' summaries behind it. `options` also has ttl_ms and sla_ms where a stage needs them."""
+    """A root for each stage of payments. `options` also has ttl_ms and sla_ms where a stage needs them."""
+    fold_roots(p, options, settings, {name: maker_of(name, options) for name in names}, NAMES.index)
+
+
+def fold_roots(
+    p: beam.Pipeline,
+    options: LiveOptions,
+    settings: KafkaSettings,
+    makers: Mapping[str, Callable[[], Engine]],
+    place_of: Callable[[str], int],
+) -> None:
+    """A root for each stage, its lanes' summaries behind it. `place_of` numbers the stages of a job, by which lanes are spread."""
     store, knobs = SnapshotStore(options.snapshots), knobs_of(options)
-    for name in names:
-        summaries = p | name >> FoldLog(_maker(name, options), settings, store, options.lanes, knobs, NAMES.index(name))
+    for name, maker in makers.items():
+        summaries = p | name >> FoldLog(maker, settings, store, options.lanes, knobs, place_of(name))
         if not options.no_metrics:
             _ = summaries | f"Report{name}" >> ReportTurns(settings)
 
 
-def _maker(name: str, options: Any) -> Any:
+def maker_of(name: str, options: Any) -> Any:
+    """What builds a stage of payments on a worker."""
     if name == "Admission":
         return partial(admission_engine, options.ttl_ms)
     return accounts_engine if name == "Accounts" else partial(watchdog_engine, options.sla_ms)

@@ -7,7 +7,7 @@ folded again: what it regenerates is compared byte for byte. Exit status 1 when 
 import argparse
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +32,7 @@ from transforms.chunks import Chunk, by_place, records_in_order
 from transforms.errors import one_line
 from transforms.kafka_settings import KafkaSettings
 from transforms.lines import WriteLines
+from transforms.loop import Stage
 from transforms.partition_files import PartitionReader
 from transforms.replay import CompareReplay
 from transforms.topic_files import ReadTopic, topic_paths
@@ -119,10 +120,10 @@ def read_summaries(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def expected_shards(folder: Path) -> Shards:
-    """The shards of a run and what each has to read, by the headers of the topics' files."""
+def expected_shards(folder: Path, of_run: Sequence[Stage] | None = None) -> Shards:
+    """The shards of a run and what each has to read, by the headers of the topics' files; of payments unless other stages are named."""
     found = {}
-    for stage in stages():
+    for stage in stages() if of_run is None else of_run:
         for path in topic_paths(folder, stage.topic.name):
             with PartitionReader(path) as file:
                 found[stage.processor.stage, file.topic, file.partition] = file.offset + file.count

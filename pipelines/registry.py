@@ -2,4 +2,4 @@
 
 from transforms.registry import Registry
 
-REGISTRY = Registry.of("rails", "payments")
+REGISTRY = Registry.of("rails", "payments", "auctions")

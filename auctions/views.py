@@ -1,0 +1,176 @@
+"""Auction views as pure rules: the rows that one partition of the auction topics makes, and the cells of all of them together.
+
+A view is given the records of its topic's partition in order and gives rows of tables of `auctions.view_tables`; upserting them by key is
+idempotent. Ticks and thresholds, which stand between the events, say nothing here.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+
+from auctions import topics
+from auctions.analytics_topics import SPREADS as SPREAD_TOPIC
+from auctions.geo_cells import CellRow, Suppressed
+from auctions.geography import center_of
+from auctions.view_tables import ADS, ALERTS, AUCTIONS, DECISIONS, NOTICES, PRICES, SPREADS
+from payments.views import Events, Rows, View
+from schemas.auctions import (
+    AdPlacement,
+    Alert,
+    AuctionOutcome,
+    AuctionSpread,
+    BidDecision,
+    ItemListed,
+    Notice,
+    PriceRange,
+)
+from transforms.tables import Row
+
+
+class StoryView(View):
+    """Auctions as they ended, or as they stand, and every decision about a bid."""
+
+    topics = (topics.HISTORY.name,)
+
+    def __init__(self, shard: int) -> None:
+        super().__init__(shard)
+        self._items: dict[str, ItemListed] = {}
+        self._ends: dict[str, tuple[int, AuctionOutcome]] = {}
+
+    def add(self, topic: str, events: Events) -> Iterator[Rows]:
+        decided = []
+        for position, event in events:
+            if isinstance(event, ItemListed):
+                self._items.setdefault(event.auction_id, event)
+            elif isinstance(event, AuctionOutcome):
+                self._ends.setdefault(event.auction_id, (position, event))
+            elif isinstance(event, BidDecision):
+                decided.append(_decision_row(self.shard, position, event))
+        yield DECISIONS, decided
+
+    def finish(self) -> Iterator[Rows]:
+        yield AUCTIONS, [_auction_row(self.shard, item, self._ends.get(name)) for name, item in self._items.items()]
+
+
+def _auction_row(shard: int, item: ItemListed, ended: tuple[int, AuctionOutcome] | None) -> Row:
+    listed = (
+        *(item.auction_id, shard, item.title, item.category, item.seller_id, item.currency, item.start_price),
+        *(item.reserve, item.buy_now, item.funds_required, item.starts_at, item.ends_at),
+    )
+    if ended is None:
+        return (*listed, item.ends_at, 0, None, None, None, 0, 0, -1)
+    position, end = ended
+    price = None if end.price is None else end.price.minor
+    return (
+        *(*listed, end.effective_end, end.extensions, end.outcome, end.winner, price),
+        *(end.bids, end.bidders, position),
+    )
+
+
+def _decision_row(shard: int, position: int, event: BidDecision) -> Row:
+    maximum, price = (None if money is None else money.minor for money in (event.maximum, event.price))
+    return (
+        *(shard, position, event.auction_id, event.bid_id, event.bidder_id, event.status, maximum, price, event.leader),
+        *(event.automatic, event.effective_end, event.extensions, event.received_at, event.cell),
+    )
+
+
+class SpreadView(View):
+    """The spread of each auction that is over, at its marks."""
+
+    topics = (SPREAD_TOPIC.name,)
+
+    def add(self, topic: str, events: Events) -> Iterator[Rows]:
+        yield (
+            SPREADS,
+            [
+                (
+                    event.auction_id,
+                    s.mark,
+                    event.currency,
+                    event.category,
+                    s.at,
+                    s.ask,
+                    s.bid,
+                    s.absolute,
+                    s.basis_points,
+                )
+                for _, event in events
+                if isinstance(event, AuctionSpread)
+                for s in event.marks
+            ],
+        )
+
+
+class PriceView(View):
+    """The newest price range of each similarity key."""
+
+    topics = (topics.PRICES.name,)
+
+    def add(self, topic: str, events: Events) -> Iterator[Rows]:
+        yield (
+            PRICES,
+            [
+                (r.key, r.level, r.currency, r.n, r.p10, r.p25, r.p50, r.p75, r.p90, r.revision)
+                for _, r in events
+                if isinstance(r, PriceRange)
+            ],
+        )
+
+
+class PlacementView(View):
+    """What people were shown near a close."""
+
+    topics = (topics.ADS.name,)
+
+    def add(self, topic: str, events: Events) -> Iterator[Rows]:
+        yield (
+            ADS,
+            [
+                (ad.placement_id, ad.person, ad.auction_id, ad.because_of, ad.reason, ad.at)
+                for _, ad in events
+                if isinstance(ad, AdPlacement)
+            ],
+        )
+
+
+class AlertView(View):
+    """Findings about cheats, with the evidence as JSON: a list of [what, figure, auction]."""
+
+    topics = (topics.ALERTS.name,)
+
+    def add(self, topic: str, events: Events) -> Iterator[Rows]:
+        yield ALERTS, [_alert_row(event) for _, event in events if isinstance(event, Alert)]
+
+
+def _alert_row(alert: Alert) -> Row:
+    evidence = json.dumps([list(part) for part in alert.evidence])
+    persons = " ".join(alert.persons)
+    return alert.alert_id, alert.signal, persons, f"{alert.score:.4g}", alert.rule_version, alert.at, evidence
+
+
+class NoticeView(View):
+    """Who was told what."""
+
+    topics = (topics.NOTICES.name,)
+
+    def add(self, topic: str, events: Events) -> Iterator[Rows]:
+        yield (
+            NOTICES,
+            [(n.notice_id, n.person, n.kind, n.auction_id, n.at) for _, n in events if isinstance(n, Notice)],
+        )
+
+
+VIEWS: tuple[type[View], ...] = (StoryView, SpreadView, PriceView, PlacementView, AlertView, NoticeView)
+
+
+def cell_rows(rows: Iterable[CellRow | Suppressed]) -> list[Row]:
+    """Rows of CELLS; what was suppressed has the cell "" and no place."""
+    found: list[Row] = []
+    for row in rows:
+        if isinstance(row, Suppressed):
+            found.append((row.window, "", "", "", row.bids, 0, None))
+            continue
+        lat, lon, _ = center_of(row.cell)
+        spend = None if row.spend is None else json.dumps(row.spend)
+        found.append((row.window, row.cell, f"{lat:.3f}", f"{lon:.3f}", row.bids, row.bidders, spend))
+    return found

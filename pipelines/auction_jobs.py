@@ -1,0 +1,156 @@
+"""How the stages of auctions are launched: bounded over recorded topics (folded again and compared), or live between topics of Kafka.
+
+With `--input` a job folds the topics of a run again by partition and compares all that it regenerates, byte for byte; exit status 1 when
+anything differs. Without it the job is live (`--snapshots`, a broker), and ends when it is cancelled. Each of the modules `auction_*` names
+its stages and calls this one.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import apache_beam as beam
+
+from payments.admission import DAY_MS
+from payments.live_stages import ACCOUNTS, ADMISSION, WATCHDOG, StageKind
+from payments.topics import SETTINGS as PAYMENT_SETTINGS
+from pipelines import auction_stages, live_stages
+from pipelines.auction_stages import STAGES, Rules, engine_maker, rules_of
+from pipelines.common import UsageError, check_range
+from pipelines.engine import run_job
+from pipelines.files import check_apart, check_topics, publish_folder
+from pipelines.live_options import LiveOptions, broker_settings, parse_live
+from pipelines.live_topics import read_ids
+from pipelines.payments import MAX_MS
+from pipelines.preflight import check_flags, check_places, check_snapshots, refused
+from pipelines.preflight import check_topics as check_broker
+from pipelines.topics import METRICS
+from transforms.fold_bounded import Engine
+from transforms.kafka_settings import KafkaSettings
+from transforms.lines import WriteLines
+from transforms.replay import CompareReplay
+from transforms.topic_files import ReadTopic
+
+SHOWN = 10  # differences on the terminal; all of them are in the file
+PAYMENT_STAGES: Mapping[str, StageKind] = {"Admission": ADMISSION, "Accounts": ACCOUNTS, "Watchdog": WATCHDOG}
+NAMES = (*PAYMENT_STAGES, *auction_stages.NAMES)
+
+
+class StageOptions(LiveOptions):
+    """Stages of auctions: over recorded topics with --input, live without it."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--input", default="", help="folder with recorded topics; without it the job is live")
+        parser.add_argument(
+            "--output",
+            default="",
+            help="with --input: folder for differences.txt and shards.jsonl; none is kept without it",
+        )
+        cls.add_live(parser)
+        parser.add_argument("--ttl_ms", type=int, default=DAY_MS, help="how long payment ids are remembered, ms")
+        parser.add_argument("--sla_ms", type=int, default=10_000, help="a payment still open after this is overdue, ms")
+        parser.add_argument("--only", default="", help=f"the stages to launch, by commas, of {', '.join(NAMES)}")
+        auction_stages.add_rules(parser)
+
+
+def kind_of(name: str) -> StageKind:
+    return STAGES[name].kind if name in STAGES else PAYMENT_STAGES[name]
+
+
+def makers_of(names: Sequence[str], options: StageOptions, rules: Rules) -> dict[str, Callable[[], Engine]]:
+    """What builds each stage on a worker, live."""
+    return {
+        name: engine_maker(name, rules) if name in STAGES else live_stages.maker_of(name, options) for name in names
+    }
+
+
+def build_live(
+    p: beam.Pipeline, options: StageOptions, rules: Rules, settings: KafkaSettings, names: Sequence[str]
+) -> None:
+    """A root for each stage; what joins them are the topics."""
+    live_stages.fold_roots(p, options, settings, makers_of(names, options, rules), NAMES.index)
+
+
+def build_replay(p: beam.Pipeline, folder: Path, rules: Rules, names: Sequence[str], output: Path) -> None:
+    """`output` gets differences.txt (empty when the replay is exact), compared.txt (records that agree, a line per block), shards.jsonl."""
+    ids = read_ids(folder)
+    chunks = p | "Read" >> ReadTopic(folder, topics_of(names))
+    differences, compared, summaries = [], [], []
+    for name in names:
+        kind = STAGES[name].kind
+        made = chunks | f"Replay{name}" >> CompareReplay(
+            engine_maker(name, rules, ids.get(kind.topic.name, "")),
+            kind.topic.name,
+            [topic.name for topic in kind.writes],
+            [topic.name for topic in kind.upserts],
+        )
+        differences.append(made.differences)
+        compared.append(made.compared | f"AsText{name}" >> beam.Map(str))
+        summaries.append(made.summaries)
+    for what, parts in (("differences.txt", differences), ("compared.txt", compared), ("shards.jsonl", summaries)):
+        label = what.partition(".")[0].capitalize()
+        _ = parts | f"Merge{label}" >> beam.Flatten() | f"Write{label}" >> WriteLines(str(output / what))
+
+
+def topics_of(names: Sequence[str]) -> list[str]:
+    """All topics that these stages read or write, each once."""
+    found: dict[str, None] = {}
+    for name in names:
+        kind = kind_of(name)
+        found.update(dict.fromkeys(topic.name for topic in (kind.topic, *kind.writes, *kind.upserts)))
+    return list(found)
+
+
+def run_stages(argv: Sequence[str], names: Sequence[str]) -> int:
+    """One of the jobs, with these stages or those of them that `--only` names."""
+    bounded = any(word == "--input" or word.startswith("--input=") for word in argv)
+    options, flags = parse_live(argv, StageOptions, endless=not bounded)
+    wanted = [name.strip() for name in options.only.split(",") if name.strip()] or list(names)
+    if unknown := [name for name in wanted if name not in names]:
+        raise UsageError(f"no stage of this job, which has {', '.join(names)}: {', '.join(unknown)}", "--only")
+    check_range(options, ttl_ms=(1, MAX_MS), sla_ms=(1, MAX_MS))
+    rules = rules_of(options)
+    return replay(options, rules, wanted) if bounded else live(options, flags, rules, wanted)
+
+
+def replay(options: StageOptions, rules: Rules, names: Sequence[str]) -> int:
+    """Folds the recorded topics again; 1 when something differs."""
+    if any(name in PAYMENT_STAGES for name in names):
+        raise UsageError("stages of payments are replayed by payments_replay", "--only")
+    check_topics(options.input, topics_of(names))
+    if options.output:
+        check_apart([options.output], [options.input])
+    with _output(options.output) as place:
+        folder = Path(place)
+        run_job(options, lambda p: build_replay(p, Path(options.input), rules, names, folder))
+        differences = (folder / "differences.txt").read_text(encoding="utf-8").splitlines()
+        compared = sum(map(int, (folder / "compared.txt").read_text(encoding="utf-8").split()))
+    print(
+        f"replay of {', '.join(names)}: {compared:,} records regenerated byte for byte, {len(differences)} differences"
+    )
+    for line in differences[:SHOWN]:
+        print(f"  {line}")
+    return 1 if differences else 0
+
+
+def _output(path: str) -> AbstractContextManager[str | Path]:
+    return publish_folder(path) if path else tempfile.TemporaryDirectory(prefix="auctions-replay-")
+
+
+def live(options: StageOptions, flags: Mapping[str, str], rules: Rules, names: Sequence[str]) -> int:
+    """Checks, then runs the stages until the job is cancelled; 2 when something is unsafe."""
+    settings = broker_settings(options)
+    named = set(topics_of(names))
+    known = {topic.name: topic for topic in (*auction_stages.SETTINGS, *PAYMENT_SETTINGS)}
+    wanted = [topic for name, topic in known.items() if name in named]
+    if refused(check_flags(flags, options.snapshots)):
+        return 2
+    metrics = [] if options.no_metrics else [METRICS]
+    problems = check_broker(settings, [*wanted, *metrics])
+    if refused([*check_places(flags), *check_snapshots(options.snapshots), *problems]):
+        return 2
+    run_job(options, lambda p: build_live(p, options, rules, settings, names))
+    return 0
