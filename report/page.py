@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from report import charts, sections, specs, summary, texts
+from report.auction_data import AuctionFigures, read_auctions
+from report.auctions import SECTIONS as AUCTION_SECTIONS
+from report.auctions import Mails, auction_sections
 from report.checks import Check, logs_check, read_checks
 from report.data import read_figures
 from report.facts import RunFacts
@@ -37,24 +40,38 @@ _SECTIONS = (
 
 
 def write_report(
-    database: str | Path, output: str | Path, facts: RunFacts, violations: Sequence[str] | None = None
+    database: str | Path,
+    output: str | Path,
+    facts: RunFacts,
+    violations: Sequence[str] | None = None,
+    mails: Mails | None = None,
 ) -> list[Check]:
     """Writes the page of a views database to `output`; gives the checks of the views, so that the caller can fail when one does.
 
     violations: what checkers of the logs have found, a line each (none: they found nothing; None: they were not asked); the page
     has them as one more check. The same database, facts and violations give the same bytes.
+    mails: what became of notices, by (kind, status), where auctions were mailed; their views have sections of their own.
     Raises `report.views.NoViews` for a file that is no such database.
     """
     vega = _in_background(vega_script)
     with open_views(Path(database)) as db:
-        figures, checks = read_figures(db), read_checks(db)
+        figures, checks, auctions = read_figures(db), read_checks(db), read_auctions(db)
     shown = checks if violations is None else [*checks, logs_check(violations)]
-    Path(output).write_bytes(render(figures, shown, facts, vega.result()).encode())
+    Path(output).write_bytes(render(figures, shown, facts, vega.result(), auctions, mails).encode())
     return checks
 
 
-def render(figures: Figures, checks: list[Check], facts: RunFacts, vega: str) -> str:
+def render(
+    figures: Figures,
+    checks: list[Check],
+    facts: RunFacts,
+    vega: str,
+    auctions: AuctionFigures | None = None,
+    mails: Mails | None = None,
+) -> str:
     """The page as text. `vega` is the script that defines `vega`."""
+    of_auctions = [] if auctions is None else auction_sections(auctions, mails)
+    titles = _SECTIONS if auctions is None else (*AUCTION_SECTIONS, *_SECTIONS)
     shown = [
         (currency, charts.currency_charts(currency, figures.width, figures.width_name, number))
         for number, currency in enumerate(figures.currencies[:MAX_PANELS])
@@ -62,7 +79,7 @@ def render(figures: Figures, checks: list[Check], facts: RunFacts, vega: str) ->
     latency = latency_chart(figures.latencies)
     drawn = [chart for _, of_currency in shown for chart in of_currency] + ([latency] if latency else [])
     body = join(
-        tag("a", "To the figures", href="#statuses", class_="skip"),
+        tag("a", "To the figures", href=f"#{titles[0][0]}", class_="skip"),
         tag(
             "header",
             tag("h1", facts.title),
@@ -71,13 +88,14 @@ def render(figures: Figures, checks: list[Check], facts: RunFacts, vega: str) ->
             summary.tiles(figures, facts),
             tag(
                 "nav",
-                tag("ul", [tag("li", tag("a", title, href=f"#{name}")) for name, title in _SECTIONS]),
+                tag("ul", [tag("li", tag("a", title, href=f"#{name}")) for name, title in titles]),
                 aria_label="Sections",
             ),
         ),
         tag(
             "main",
             tag("noscript", tag("p", "The pictures need JavaScript; their figures are in the tables below them.")),
+            of_auctions,
             sections.status_section(figures),
             money_section(shown, len(figures.currencies) - len(shown)),
             sections.trial_section(figures.trial),
