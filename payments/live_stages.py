@@ -1,6 +1,6 @@
 """The stages of the payment system by name, and which topics get ticks: what live jobs, replays and the ticker agree on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from payments import topics
@@ -34,10 +34,12 @@ WATCHDOG = StageKind(Watchdog.stage, topics.STATUS, (topics.OVERDUE, DEAD_LETTER
 KINDS = (ADMISSION, ACCOUNTS, WATCHDOG)
 
 
-def tick_values(at_ms: int, encode: Callable[[Any], bytes]) -> list[tuple[str, int, bytes]]:
+def tick_values(
+    at_ms: int, encode: Callable[[Any], bytes], ticked: Sequence[Topic] = TICKED
+) -> list[tuple[str, int, bytes]]:
     """(topic, partition, value) of one round of ticks: one for every partition, so that deadlines fire on quiet ones too (contract line 3).
 
     A tick has no identity and moves nothing but the clock, so rounds may be missing, doubled or written by two tickers at once.
     """
     value = encode(Tick(at_ms))
-    return [(topic.name, partition, value) for topic in TICKED for partition in range(topic.partitions)]
+    return [(topic.name, partition, value) for topic in ticked for partition in range(topic.partitions)]

@@ -63,3 +63,13 @@ def test_the_command_ends_after_its_time(monkeypatch: pytest.MonkeyPatch, capsys
 def test_flags_out_of_range(flag: str) -> None:
     with pytest.raises(UsageError, match="at least"):
         payments_ticker.run([flag])
+
+
+def test_topics_of_auctions_are_ticked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, checked = Writer(), list[str]()
+    monkeypatch.setattr(payments_ticker, "LiveWriter", lambda settings: writer)
+    monkeypatch.setattr(payments_ticker, "check_topics", lambda _, wanted: checked.extend(t.name for t in wanted))
+    monkeypatch.setattr(payments_ticker, "refused", bool)
+    assert payments_ticker.run(["--seconds=0.05", "--every_ms=10", "--auctions"]) == 0
+    ticked = {topic for topic, *_ in writer.written}
+    assert ticked == {"payments.inflight", "payments.status", "auction.bids", "auction.bids.history"} <= set(checked)
