@@ -13,12 +13,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench import card, codec, joins, payments, scale, windows
+from bench import auctions, card, codec, joins, payments, scale, windows
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
-SUITES = {"codec": codec, "windows": windows, "joins": joins, "card": card, "payments": payments}
+SUITES = {
+    "codec": codec,
+    "windows": windows,
+    "joins": joins,
+    "card": card,
+    "payments": payments,
+    "auctions": auctions,
+}
 
 Row = dict[str, Any]
 
