@@ -21,10 +21,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
 from bench.live_load import Load, append, await_steady, ends, first_times, make_load, messages, quantile
+from bench.run import machine
 from payments import topics
 from payments.live_stages import KINDS
 from pipelines.live_job import LiveJob
@@ -67,17 +69,21 @@ class Bench:
 
     @contextmanager
     def job(self, flags: Sequence[str]) -> Iterator[LiveJob]:
-        """The job and a ticker, for the length of a `with`."""
+        """The job, or several, and a ticker, for the length of a `with`."""
         stop = threading.Event()
         ticker = threading.Thread(target=run_ticker, args=(self.settings, 1.0, stop, print), daemon=True)
         ticker.start()
-        job = LiveJob(self.stack, self.options, self.own.job, *flags, *self.own.flag)
+        jobs: list[LiveJob] = []
         try:
-            yield job
+            for module in self.own.job:
+                jobs.append(LiveJob(self.stack, self.options, module, *flags, *self.own.flag))
+                time.sleep(0.01)  # their names are times
+            yield jobs[0]
         finally:
             stop.set()
             ticker.join()
-            job.close()
+            for job in jobs:
+                job.close()
 
     def load(self, payments: int, rate: int) -> Load:
         """New payments of accounts of their own; the accounts are open when it returns."""
@@ -162,28 +168,44 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--variant", action="append", default=[], help="knobs (PART.NAME=VALUE) and flags of a run; several take turns"
     )
     parser.add_argument("--flag", action="append", default=[], help="more flags of the job")
-    parser.add_argument("--job", default="pipelines.payments_live")
+    parser.add_argument(
+        "--job", nargs="+", default=["pipelines.payments_live"], help="modules; each is a job of its own"
+    )
     parser.add_argument("--taskmanagers", type=int, default=1)
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--results", default="", help="write bench/results/NAME.json")
     parser.add_argument("--port", type=int, default=23_000)
     parser.add_argument("--folder", default="")
     parser.add_argument("--patience_s", type=int, default=300)
     own = parser.parse_args(argv)
     os.environ.setdefault(tools.JVM_VARIABLE, "")  # what is measured is a system that has run for a while
     folder = Path(own.folder or tempfile.mkdtemp(prefix="live-payments-"))
-    kinds, slots = ("kafka", "flink", "jobserver"), -(-own.lanes // own.taskmanagers)
+    kinds, slots = ("kafka", "flink", "jobserver"), -(-own.lanes // own.taskmanagers) * len(own.job)
     with Stack(folder, own.port, own.taskmanagers, slots, own.taskmanagers, kinds) as stack:
         bench = Bench(stack, own)
         if own.warm:
             bench.backlog(own.warm, [])  # broker and cluster compile what is hot
+        runs = []
         for number in range(own.runs):
             for variant in own.variant or [""]:
                 flags = [word if word.startswith("--") else f"--knob={word}" for word in variant.split()]
                 found = bench.at_rate(own.rate, flags) if own.rate else bench.backlog(own.payments, flags)
-                print(
-                    json.dumps({"run": number, "lanes": own.lanes, "point": own.point, "variant": variant, **found}),
-                    flush=True,
-                )
+                runs.append({"run": number, "lanes": own.lanes, "point": own.point, "variant": variant, **found})
+                print(json.dumps(runs[-1]), flush=True)
+    medians = [median_of([run for run in runs if run["variant"] == variant]) for variant in own.variant or [""]]
+    for line in medians:
+        print(json.dumps(line))
+    if own.results:
+        path = Path(__file__).parent / "results" / f"{own.results}.json"
+        path.write_text(json.dumps({"machine": machine(), "medians": medians, "runs": runs}, indent=1) + "\n", "utf-8")
+
+
+def median_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the runs of one variant have in common, and the medians of what was measured."""
+    first = {name: value for name, value in runs[0].items() if name not in ("run", "cpu")}
+    figures = {name: median(run[name] for run in runs) for name, value in first.items() if not isinstance(value, str)}
+    cpu = {name: median(run["cpu"][name] for run in runs) for name in runs[0]["cpu"]}
+    return {**first, **figures, "cpu": cpu, "runs": len(runs)}
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ def test_the_worker_of_another_taskmanager_with_the_same_id_lives(pool: WorkerPo
     """Both count from 1. It was killed, and its job stood still for the 3 minutes that Flink waits for its connection."""
     workers = [start(pool, 1), start(pool, 2)]
     workers[first].terminate()  # its runner has closed the connection
+    workers[first].join(30)
     stop(pool)
     assert not workers[first].is_alive() and workers[1 - first].is_alive()
     stop(pool)
