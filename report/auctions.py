@@ -21,6 +21,8 @@ _MOVES = frozenset(("ACCEPTED", "ACCEPTED_OUTBID", "ACCEPTED_BELOW_RESERVE", "BU
 _WIDTH, _HEIGHT = 720, 200
 _MARKS = {"REMAINING_50": "50 % of the time left", "REMAINING_10": "10 %", "REMAINING_1": "1 %", "CLOSE": "close"}
 
+_LEGEND = "Line: the price. Dots: maxima of bids that took the lead (green), did not (pale), were taken back (red)."
+
 Mails = Mapping[tuple[str, str], int]
 """(kind, status) → mails."""
 
@@ -99,7 +101,7 @@ def story(auction: Auction, steps: Sequence[Step]) -> Html:
         "figure",
         tag("figcaption", tag("h3", f"{auction.title} ({auction.auction_id})"), tag("p", lead, class_="lead")),
         _picture(auction, [step for step in steps if step.status in _MOVES]),
-        tag("p", ", ".join(facts), class_="note"),
+        tag("p", f"{', '.join(facts)}. {_LEGEND}", class_="note"),
         tag("details", tag("summary", "Decisions"), table("Decisions", heads, rows, "wide", tall=True)),
         class_="block",
     )
@@ -202,18 +204,21 @@ def map_section(cells: Sequence[CellLine]) -> Html:
     hidden = sum(cell.bids for cell in cells if not cell.cell)
     if not shown:
         return section("map", "Map", tag("p", "No cell has enough bidders to be shown.", class_="note"))
+    west, north, width, height = _frame(shown)
     shapes: list[Child] = []
-    for degrees in range(-180, 181, 30):
-        at = f"{degrees + 180}"
-        shapes.append(tag("line", x1=at, x2=at, y1="0", y2="180", style="stroke:var(--grid);stroke-width:.5"))
-    for degrees in range(-90, 91, 30):
-        at = f"{90 - degrees}"
-        style = f"stroke:var(--{'grid' if degrees else 'axis'});stroke-width:.5"
-        shapes.append(tag("line", x1="0", x2="360", y1=at, y2=at, style=style))
+    step = next(step for step in (30, 15, 10, 5, 1) if width >= 3 * step or step == 1)
+    for degrees in range(-180, 181, step):
+        at = f"{degrees - west:.1f}"
+        if 0 <= degrees - west <= width:
+            shapes.append(_degree(degrees, "EW", x1=at, x2=at, y1="0", y2=f"{height:.1f}", size=width / 90))
+    for degrees in range(-90, 91, step):
+        at = f"{north - degrees:.1f}"
+        if 0 <= north - degrees <= height:
+            shapes.append(_degree(degrees, "NS", x1="0", x2=f"{width:.1f}", y1=at, y2=at, size=width / 90))
     most = max(cell.bids for cell in shown) or 1
     for cell in shown:
-        size = f"{1 + 5 * (cell.bids / most) ** 0.5:.2f}"
-        place = {"cx": f"{float(cell.lon) + 180:.2f}", "cy": f"{90 - float(cell.lat):.2f}", "r": size}
+        size = f"{width * (0.004 + 0.016 * (cell.bids / most) ** 0.5):.3f}"
+        place = {"cx": f"{float(cell.lon) - west:.2f}", "cy": f"{north - float(cell.lat):.2f}", "r": size}
         said = f"{cell.cell}: {cell.bids} bids"
         shapes.append(tag("circle", tag("title", said), style="fill:var(--blue);fill-opacity:.6", **place))
     heads = (("", "Cell"), ("num", "Latitude"), ("num", "Longitude"), ("num", "Bids"), ("num", "Bidders, most at once"))
@@ -231,10 +236,28 @@ def map_section(cells: Sequence[CellLine]) -> Html:
     return section(
         "map",
         "Map",
-        _svg("Map of bids by cell", 360, 180, shapes),
+        _svg("Map of bids by cell", round(width), round(height), shapes),
         tag("p", note, class_="note"),
         tag("details", tag("summary", "Figures"), table("Cells", heads, rows, "wide", tall=True)),
     )
+
+
+def _frame(cells: Sequence[CellLine]) -> tuple[float, float, float, float]:
+    """(west, north, width, height) in degrees of what holds all cells, twice as wide as high, and at least 30 degrees wide."""
+    lats, lons = [float(cell.lat) for cell in cells], [float(cell.lon) for cell in cells]
+    width = min(360.0, max(30.0, max(lons) - min(lons) + 8, 2 * (max(lats) - min(lats) + 8)))
+    west = min(max(-180.0, (max(lons) + min(lons) - width) / 2), 180 - width)
+    north = max(min(90.0, (max(lats) + min(lats) + width / 2) / 2), width / 2 - 90)
+    return float(round(west)), float(round(north)), float(round(width)), float(round(width / 2))
+
+
+def _degree(degrees: int, sides: str, size: float, **line: str) -> Html:
+    """A line of the grid and its name."""
+    drawn = tag("line", style=f"stroke:var(--grid);stroke-width:{size / 8:.2f}", **line)
+    name = f"{abs(degrees)}°{sides[degrees < 0] if degrees else ''}"
+    left, down = float(line["x1"]) + size / 4, float(line["y1"]) + size * 1.1
+    style = f"fill:var(--muted);font-size:{size * 1.1:.2f}px"
+    return join(drawn, tag("text", name, x=f"{left:.2f}", y=f"{down:.2f}", style=style))
 
 
 # --- cheats and mails ---
@@ -260,7 +283,8 @@ def _finding(alert: AlertLine) -> Html:
     head = tag("span", _words(alert.signal), class_="code"), tag("i", alert.persons), tag("b", alert.score)
     parts = []
     for what, value, auction in json.loads(alert.evidence):
-        figure = "" if value is None else f" {value:.6g}"
+        at = value is not None and what.endswith(" at")
+        figure = "" if value is None else f" {texts.moment(int(value)) if at else f'{value:.6g}'}"
         parts.append(f"{what}{figure}{f' {auction}' if auction else ''}")
     rule = "built-in thresholds" if not alert.rule_version else f"thresholds of version {alert.rule_version}"
     return tag(

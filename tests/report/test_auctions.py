@@ -9,8 +9,8 @@ import pytest
 from auctions.view_tables import ADS, ALERTS, AUCTIONS, CELLS, DECISIONS, NOTICES, PRICES, SPREADS
 from auctions.view_tables import TABLES as OF_AUCTIONS
 from payments.view_tables import DERIVED, TABLES
-from report.auction_data import AuctionFigures, read_auctions
-from report.auctions import SECTIONS, auction_sections
+from report.auction_data import AuctionFigures, CellLine, read_auctions
+from report.auctions import SECTIONS, _frame, auction_sections, map_section
 from report.facts import RunFacts
 from report.page import write_report
 from report.views import open_views
@@ -25,17 +25,24 @@ EVIL = "<script>alert('x')</script>"
 
 def auction(name: str, *, title: str = "A watch", outcome: str | None = "SOLD", **fields: Any) -> Row:
     values: dict[str, Any] = dict.fromkeys(AUCTIONS.names) | {
-        "auction_id": name, "shard": 0, "title": title, "category": "watches", "seller": "s", "currency": "EUR",
-        "start_price": 1_000, "backed": True, "starts_at": AT, "ends_at": AT + 1_000, "effective_end": AT + 1_500,
-
-            "extensions": 1,
-            "outcome": outcome,
-            "winner": "anna",
-            "price": 2_050,
-            "bids": 2,
-            "bidders": 2,
-            "position": 9
-        ,
+        "auction_id": name,
+        "shard": 0,
+        "title": title,
+        "category": "watches",
+        "seller": "s",
+        "currency": "EUR",
+        "start_price": 1_000,
+        "backed": True,
+        "starts_at": AT,
+        "ends_at": AT + 1_000,
+        "effective_end": AT + 1_500,
+        "extensions": 1,
+        "outcome": outcome,
+        "winner": "anna",
+        "price": 2_050,
+        "bids": 2,
+        "bidders": 2,
+        "position": 9,
     }
     return tuple((values | fields).values())
 
@@ -71,7 +78,7 @@ def rows() -> dict[Table, list[Row]]:
             ("EUR\x1fwatches", "CATEGORY", "EUR", 12, 100, 200, 300, 400, 500, 3),
         ],
         ADS: [("p", "bert", "y", "x", "same category", AT)],
-        ALERTS: [("a", "SHILL", "bert s", "7.9", 2, AT, '[["lost", 5.0, null], ["auction", null, "x"]]')],
+        ALERTS: [("a", "SHILL", "bert s", "7.9", 2, AT, '[["lost", 5.0, null], ["seen at", 1767225600000.0, "x"]]')],
         NOTICES: [("n1", "anna", "PURCHASED", "x", AT), ("n2", "bert", "LOST", "x", AT)],
         CELLS: [(AT, CELL, "52.500", "13.400", 7, 5, None), (AT, "", "", "", 3, 0, None)],
     }
@@ -124,12 +131,35 @@ def test_what_the_sections_say(views: Path) -> None:
             "1 place for ads",
             "841f1d5ffffffff",
         ),
-        *("3 bids are in cells with too few bidders", "lost 5; auction x", "thresholds of version 2", "bert s"),
+        *(
+            "3 bids are in cells with too few bidders",
+            "lost 5; seen at 2026-01-01 00:00:00",
+            "thresholds of version 2",
+            "bert s",
+        ),
     ):
         assert words in text, words
     assert EVIL not in text and text.count("<svg") == 3 and "<script" not in text
     row = text[text.index(">lost<") :]
     assert row.index(">1<") < row.index("</tr>")
+
+
+@pytest.mark.parametrize(
+    ("places", "frame"),
+    [
+        ([(50, 10)], (-5, 58, 30, 15)),
+        ([(50, 10), (40, -70)], (-74, 67, 88, 44)),
+        ([(80, 170), (-80, -170)], (-174, 87, 348, 174)),
+        ([(85, 179)], (150, 90, 30, 15)),
+    ],
+)
+def test_the_map_holds_all_its_cells(places: list[tuple[int, int]], frame: tuple[int, ...]) -> None:
+    cells = [CellLine(f"c{n}", f"{lat}", f"{lon}", 1, 5) for n, (lat, lon) in enumerate(places)]
+    west, north, width, height = _frame(cells)
+    assert all(west <= lon <= west + width and north - height <= lat <= north for lat, lon in places)
+    assert -180 <= west <= 180 - width and width / 2 - 90 <= north <= 90 and height * 2 == width
+    assert (west, north, width, height) == frame
+    assert map_section(cells).count("<circle") == len(places)
 
 
 def test_nothing_happened(tmp_path: Path) -> None:
