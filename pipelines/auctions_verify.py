@@ -1,6 +1,7 @@
 """Verify: every invariant of auctions and of the payments behind them is checked over the topics that a run left, a line per violation.
 
-topics on disk → checkers of auctions, of payments, of money per person, of placements. Exit status 1 when something is found.
+topics on disk → checkers of auctions, of payments, of money per person, of placements. Exit status 1 when something is found. With
+--from_topics the topics of a broker are put on disk first.
 Flags: docs/pipelines/auctions_verify.md
 """
 
@@ -23,14 +24,17 @@ from payments.logs import Logs, partitions, read_logs
 from pipelines import payments
 from pipelines.auction_stages import ALL as AUCTION_TOPICS
 from pipelines.auction_stages import CLIENT_TOPICS, Rules, loop_stages
-from pipelines.common import JobOptions, main, parse_options
+from pipelines.common import JobOptions, UsageError, main, parse_options
 from pipelines.engine import run_job
-from pipelines.files import check_topics
-from pipelines.payments_verify import check_summaries, expected_shards, read_summaries
+from pipelines.files import check_topics, publish_folder
+from pipelines.live_options import BrokerOptions, broker_settings
+from pipelines.live_topics import build_recording, find_ends, find_ids, read_ids, write_ids
+from pipelines.payments_verify import by_name, check_summaries, expected_shards, read_summaries
 from pipelines.registry import REGISTRY
 from schemas.auctions import AdPlacement
 from transforms.check_logs import CheckLogs, Partitions
 from transforms.fold import DEAD_LETTERS
+from transforms.kafka_settings import KafkaSettings
 from transforms.lines import WriteLines
 from transforms.topic_files import ReadTopic
 
@@ -39,12 +43,20 @@ CLIENTS = (payment_topics.INCOMING.name, *(topic.name for topic in CLIENT_TOPICS
 SHOWN = 10  # violations on the terminal
 
 
-class VerifyOptions(JobOptions):
-    """Checks the invariants of auctions and payments over recorded topics."""
+class VerifyOptions(BrokerOptions):
+    """Checks the invariants of auctions and payments over recorded topics, or over those of a broker."""
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--input", required=True, help="folder of a run: its `topics` and its shards.jsonl")
+        parser.add_argument("--input", default="", help="folder of a run: its `topics` and its shards.jsonl")
+        parser.add_argument(
+            "--from_topics",
+            "--from-topics",
+            action="store_true",
+            help="check the topics of a broker, up to their ends now",
+        )
+        parser.add_argument("--output", default="", help="with --from_topics: keep the topics in this folder")
+        cls.add_broker(parser)
 
 
 def check_logs(pieces: Partitions) -> list[str]:
@@ -77,8 +89,13 @@ def _check_ads(logs: Logs) -> Iterator[str]:
 
 def build_pipeline(p: beam.Pipeline, folder: Path, output: Path) -> None:
     """`output` gets a line for each violation; it is empty when all invariants hold."""
+    names = {topic_id: name for name, topic_id in read_ids(folder / "topics").items()}
+
+    def check(pieces: Partitions) -> list[str]:
+        return check_logs(by_name(pieces, names) if names else pieces)
+
     chunks = p | "Read" >> ReadTopic(folder / "topics", [topic.name for topic in ALL])
-    _ = chunks | "CheckLogs" >> CheckLogs(check_logs) | "Write" >> WriteLines(str(output))
+    _ = chunks | "CheckLogs" >> CheckLogs(check) | "Write" >> WriteLines(str(output))
 
 
 def verify(options: JobOptions, folder: Path) -> list[str]:
@@ -91,11 +108,31 @@ def verify(options: JobOptions, folder: Path) -> list[str]:
         return output.read_text(encoding="utf-8").splitlines() + found
 
 
+def verify_topics(options: JobOptions, settings: KafkaSettings, folder: Path) -> list[str]:
+    """Puts the topics of the broker below `folder`, and checks them; the stages are folded again by `auctions_live --input`."""
+    ids, ends = find_ids(settings, ALL), find_ends(settings, ALL)
+    run_job(options, lambda p: build_recording(p, settings, ends, folder / "topics", ALL), "record")
+    write_ids(folder / "topics", ids)
+    with tempfile.TemporaryDirectory(prefix="auctions-verify-") as place:
+        output = Path(place) / "violations.txt"
+        run_job(options, lambda p: build_pipeline(p, folder, output), "verify")
+        return output.read_text(encoding="utf-8").splitlines()
+
+
 def run(argv: list[str]) -> int:
     options = parse_options(argv, VerifyOptions)
-    folder = Path(options.input)
-    check_topics(folder / "topics", [topic.name for topic in ALL])
-    found = verify(options, folder)
+    if options.from_topics == bool(options.input):
+        raise UsageError("say what to check: --input FOLDER or --from_topics")
+    if options.from_topics:
+        settings = broker_settings(options)
+        keep = (
+            publish_folder(options.output) if options.output else tempfile.TemporaryDirectory(prefix="auctions-topics-")
+        )
+        with keep as folder:
+            found = verify_topics(options, settings, Path(folder))
+    else:
+        check_topics(Path(options.input) / "topics", [topic.name for topic in ALL])
+        found = verify(options, Path(options.input))
     print(f"verify: {len(found)} violations" if found else "verify: every invariant holds")
     for line in found[:SHOWN]:
         print(f"  {line}")

@@ -1,4 +1,4 @@
-"""The payment topics of a broker, up to their ends at launch, as topics on disk: what `verify` and `payments_replay` take.
+"""The topics of a broker, up to their ends at launch, as topics on disk: what `verify` and `payments_replay` take.
 
 Nothing is dropped, repeats are there as they stand on the wire; of payments.balances, a topic of upserts, the newest version of each
 account. `ids.json` beside the topics has their ids, which origins and dead letters name.
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import apache_beam as beam
 
+from auctions import topics as auction_topics
 from payments import topics
 from pipelines.common import UsageError
 from transforms.fold import Topic
@@ -21,6 +22,10 @@ from transforms.topic_files import WriteTopics
 
 IDS = "ids.json"
 GROUPS = 2  # consumers of a topic
+
+
+UPSERTS = frozenset((topics.BALANCES.name, auction_topics.CURRENT.name, auction_topics.PRICES.name))
+CLIENTS = frozenset((topics.INCOMING.name, auction_topics.ITEMS.name, auction_topics.BIDS.name))
 
 
 def find_ends(settings: KafkaSettings, wanted: Sequence[Topic] = topics.ALL) -> dict[str, list[int]]:
@@ -35,7 +40,7 @@ def find_ends(settings: KafkaSettings, wanted: Sequence[Topic] = topics.ALL) -> 
         for topic in wanted:
             marks = kafka.watermarks(topic.name)
             for partition, (low, _) in enumerate(marks):
-                if low > 0 and topic is not topics.BALANCES:
+                if low > 0 and topic.name not in UPSERTS:
                     raise UsageError(
                         f"begins at {low}: retention has taken what the checks need", f"{topic.name}/{partition}"
                     )
@@ -54,21 +59,28 @@ def find_ids(settings: KafkaSettings, wanted: Sequence[Topic] = topics.ALL) -> d
         kafka.close()
 
 
-def build_recording(p: beam.Pipeline, settings: KafkaSettings, ends: dict[str, list[int]], folder: Path) -> None:
+def build_recording(
+    p: beam.Pipeline,
+    settings: KafkaSettings,
+    ends: dict[str, list[int]],
+    folder: Path,
+    wanted: Sequence[Topic] = topics.ALL,
+) -> None:
     """Topics of a broker up to `ends`, to files below `folder`."""
     read = []
-    for topic in topics.ALL:
+    for topic in wanted:
         chunks = p | f"Read {topic.name}" >> ReadLog(
             settings,
             topic.name,
             topic.partitions,
             end=AtOffsets(tuple(enumerate(ends[topic.name]))),
             groups=GROUPS,
-            compacted=topic is topics.BALANCES,
-            from_clients=topic is topics.INCOMING,
+            compacted=topic.name in UPSERTS,
+            from_clients=topic.name in CLIENTS,
         )
-        read.append(chunks | "Newest" >> KeepNewestUpserts() if topic is topics.BALANCES else chunks)
-    _ = read | "Merge" >> beam.Flatten() | "Write" >> WriteTopics(folder, {t.name: t.partitions for t in topics.ALL})
+        newest = "Newest" if topic is topics.BALANCES else f"Newest {topic.name}"
+        read.append(chunks | newest >> KeepNewestUpserts() if topic.name in UPSERTS else chunks)
+    _ = read | "Merge" >> beam.Flatten() | "Write" >> WriteTopics(folder, {t.name: t.partitions for t in wanted})
 
 
 def write_ids(folder: Path, ids: dict[str, str]) -> None:

@@ -68,7 +68,7 @@ def build_pipeline(
     names = {topic_id: name for name, topic_id in read_ids(folder / "topics").items()}
 
     def check(partitions: Partitions) -> list[str]:
-        logs = read_logs(_by_name(partitions, names) if names else partitions, REGISTRY.decode)
+        logs = read_logs(by_name(partitions, names) if names else partitions, REGISTRY.decode)
         return check_all(logs, drained=drained, memory_ms=ttl_ms + CLOCK_TOLERANCE_MS)
 
     chunks = p | "Read" >> ReadTopic(folder / "topics", [topic.name for topic in topics.ALL])
@@ -76,7 +76,7 @@ def build_pipeline(
     return chunks
 
 
-def _by_name(partitions: Partitions, names: Mapping[str, str]) -> Iterator[tuple[str, int, Iterable[Record]]]:
+def by_name(partitions: Partitions, names: Mapping[str, str]) -> Iterator[tuple[str, int, Iterable[Record]]]:
     """The records with the names of topics in their origins, where a broker has ids."""
     for topic, partition, records in partitions:
         yield topic, partition, (_with_name(record, names) for record in records)

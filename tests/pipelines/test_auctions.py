@@ -9,11 +9,14 @@ from auctions import topics
 from pipelines import auctions, auctions_verify
 from pipelines.common import UsageError
 from pipelines.registry import REGISTRY
-from schemas.auctions import AuctionOutcome, BidDecision
-from schemas.rails import Record, Rule
+from schemas.auctions import AuctionOutcome, BidDecision, BidPlaced
+from schemas.payments import Money, PaymentInitiated
+from schemas.rails import Record, Rule, Tick
 from tests.pipelines.auction_runs import FAST, events, generate, generation, run_auctions
 from tests.pipelines.runs import files
+from transforms.chunks import Chunk, pack_chunk, unpack_chunk
 from transforms.record_files import write_record_file
+from transforms.topic_files import read_topic, write_topics
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +136,46 @@ def test_bad_flags_leave_nothing(flag: str, message: str, tmp_path: Path) -> Non
     with pytest.raises(UsageError, match=message):
         auctions.run([f"--output={tmp_path}/out", flag])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_topics_of_a_broker_are_put_on_disk_and_checked(
+    plain_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Origins there name topics by their ids."""
+    ids = {topic.name: f"id-of-{topic.name}" for topic in auctions.ALL}
+
+    def build_recording(p: object, settings: object, ends: object, folder: Path, wanted: object) -> None:
+        assert wanted == auctions_verify.ALL
+        chunks = (chunk for name in ids for chunk in read_topic(plain_run / "topics", name))
+        write_topics(folder, dict.fromkeys(ids, 16), map(with_ids, chunks))
+
+    def with_ids(chunk: Chunk) -> Chunk:
+        records = []
+        for record in unpack_chunk(chunk):
+            origin = record.origin
+            if origin is not None:
+                source = origin.source._replace(topic=ids[origin.source.topic])
+                record = record._replace(origin=origin._replace(source=source))
+            records.append(record)
+        return pack_chunk(chunk.topic, chunk.partition, records, chunk.clock)
+
+    monkeypatch.setattr(auctions_verify, "build_recording", build_recording)
+    monkeypatch.setattr(auctions_verify, "find_ids", lambda *_: ids)
+    monkeypatch.setattr(auctions_verify, "find_ends", lambda *_: {})
+    assert auctions_verify.run(["--from_topics", f"--output={tmp_path}/kept"]) == 0
+    assert "every invariant holds" in capfd.readouterr().out
+    assert json.loads((tmp_path / "kept" / "topics" / "ids.json").read_text()) == ids
+    with pytest.raises(UsageError, match="say what to check"):
+        auctions_verify.run([])
+
+
+def test_events_of_files_of_ones_own_have_the_time_and_key_that_stand_in_them() -> None:
+    bid = BidPlaced("b", "x", "anna", None, Money(5, "EUR"), None, None, 7)
+    paid = PaymentInitiated("p", "DEPOSIT", None, "anna", Money(5, "EUR"), *[None] * 4, "bank", 8)
+    assert [auctions.client_time(event) for event in (bid, paid, Tick(9), Rule("r", "fraud.travel", 1, True, {}))] == [
+        7,
+        8,
+        9,
+        -1,
+    ]
+    assert [auctions.client_key(event) for event in (bid, paid, Tick(9))] == ["x", "p", None]
