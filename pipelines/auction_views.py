@@ -1,4 +1,4 @@
-"""Auction views: the topics of a run become tables of a SQL database (auctions, decisions, spreads, prices, placements, alerts, cells).
+"""Auction views: the topics of a run become tables of SQL (auctions, decisions, spreads, prices, placements, alerts, cells).
 
 topics on disk → rows by partition; cells over all partitions, none with fewer than k bidders → upserts into DuckDB or SQLite.
 Flags, tables and failures: docs/pipelines/auction_views.md.

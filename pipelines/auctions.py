@@ -1,4 +1,4 @@
-"""Auctions, the whole story: items, bids and accounts to decisions, settlement, mails, analytics, fraud and one report, in one folder.
+"""Auctions, the whole story: items, bids and accounts to decisions, settlement, mails, analytics, fraud and a report, in one folder.
 
 generate (without --input) → one in-memory loop of all stages of payments and auctions → topics on disk → checkers → mails → views → report.
 Exit status 1 when an invariant does not hold. Flags, outputs and failures: docs/pipelines/auctions.md.

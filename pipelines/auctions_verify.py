@@ -1,4 +1,4 @@
-"""Verify: every invariant of auctions and of the payments behind them is checked over the topics that a run left, a line per violation.
+"""Verify: every invariant of auctions and of the payments behind them is checked over the topics that a run left, one line each.
 
 topics on disk → checkers of auctions, of payments, of money per person, of placements. Exit status 1 when something is found. With
 --from_topics the topics of a broker are put on disk first.

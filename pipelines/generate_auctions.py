@@ -1,4 +1,4 @@
-"""Generate: a seeded stream of items, bids and accounts, honest and cheating people, bids at the bell and bad records, for `auctions`.
+"""Generate: a seeded stream of items, bids and accounts, honest people and cheats, bids at the bell and bad records, for `auctions`.
 
 settings → generate and write the file, whole, on one worker → `<output>.truth.json`: what was planted; `.geo.csv`: where networks lie.
 Equal flags give equal bytes, whatever the runner. Flags, outputs and failures: docs/pipelines/generate_auctions.md.

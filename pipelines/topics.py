@@ -1,4 +1,4 @@
-"""Topics: makes the topics of payments and auctions that are missing on the broker, and says how others differ from what they should be.
+"""Topics: makes the topics of payments and auctions that are missing on the broker, and says how others differ from theirs.
 
 Exit status 1 when one differs: partition counts and timestamp types never change under a running topic. docs/operations.md.
 """

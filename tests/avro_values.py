@@ -64,7 +64,12 @@ def for_fastavro(of: Type, value: Any) -> Any:
             if _fits(branch, value):
                 plain = for_fastavro(branch, value)
                 # Named, because fastavro puts an integer in a branch of doubles if that comes first.
-                return (branch.name, plain) if isinstance(branch, Record | Primitive) else plain
+                name = (
+                    "long"
+                    if isinstance(branch, Primitive) and branch.name == "timestamp"
+                    else getattr(branch, "name", "")
+                )
+                return (name, plain) if isinstance(branch, Record | Primitive) else plain
         raise AssertionError(f"no branch for {value!r}")
     if isinstance(of, Array):
         return [for_fastavro(of.items, item) for item in value]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from schemas import load_schema, payments, rails
+from schemas import auctions, load_schema, payments, rails
 from schemas.generate import FOLDER
 from tests.avro_values import damaged, record_schemas, record_types, values, written_by_fastavro
 from transforms.avro import MAX_DEPTH, MAX_ITEMS, Codec, compile_codec, compile_projection, compile_reader
@@ -16,7 +16,7 @@ from transforms.avro_runtime import LONGS, enc_int, enc_long, enc_str
 from transforms.avro_schema import Record, parse_schema
 from transforms.errors import BadRecord
 
-RECORDS = {**rails.RECORDS, **payments.RECORDS}
+RECORDS = {**rails.RECORDS, **payments.RECORDS, **auctions.RECORDS}
 NAMES = sorted(f"{path.parent.name}.{path.stem}" for path in FOLDER.glob("*/*.avsc"))
 TIME = {"type": "long", "logicalType": "timestamp-millis"}
 

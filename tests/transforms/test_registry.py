@@ -11,7 +11,7 @@ from transforms.avro import MAX_BYTES
 from transforms.errors import BadRecord
 from transforms.registry import Registry
 
-REGISTRY = Registry.of("rails", "payments")
+REGISTRY = Registry.of("rails", "payments", "auctions")
 
 
 def test_values_are_framed_by_their_schema_id() -> None:
@@ -43,7 +43,7 @@ def test_what_encode_would_not_write_is_refused(value: bytes, code: str) -> None
 
 
 def test_every_type_with_an_id_has_a_frame_of_its_own() -> None:
-    kinds = {name: kind for d in ("rails", "payments") for name, kind in schemas_of(d).items()}
+    kinds = {name: kind for d in ("rails", "payments", "auctions") for name, kind in schemas_of(d).items()}
     frames = {REGISTRY.frame(kinds[name]) for name in schemas.schema_ids()}
     assert len(frames) == len(schemas.schema_ids())
 
