@@ -1,5 +1,7 @@
 """What an auction says: decisions, who is ending soon, outcomes, and its state as anyone may see it."""
 
+from typing import Any
+
 from auctions import topics
 from auctions.bidding import Auction, End
 from schemas.auctions import (
@@ -21,38 +23,7 @@ def tell_decision(
     auction: Auction | None, bid: BidReceived, status: BidStatus, context: Context, outbid: str | None = None
 ) -> None:
     """Writes what was decided about a bid."""
-    price = leader = end = None
-    extensions = 0
-    if auction is not None:
-        price, leader = _new(Money, (auction.price, auction.item.currency)), auction.leader
-        end, extensions = auction.effective_end, auction.extensions
-    name = bid.auction_id
-    context.emit(
-        topics.HISTORY,
-        name,
-        _new(
-            BidDecision,
-            (
-                name,
-                bid.bid_id,
-                bid.bidder_id,
-                status,
-                bid.maximum,
-                price,
-                leader,
-                outbid,
-                False,
-                end,
-                extensions,
-                bid.received_at,
-                bid.cell,
-                bid.country,
-                bid.ip,
-                bid.flags,
-                context.at,
-            ),
-        ),
-    )
+    _decide(auction, bid, status, bid.maximum, context, outbid, False, (bid.cell, bid.country, bid.ip, bid.flags))
 
 
 def tell_answer(auction: Auction, bid: BidReceived, context: Context) -> None:
@@ -71,38 +42,32 @@ def tell(
     automatic: bool = False,
 ) -> None:
     """Writes a decision about a bid that came earlier."""
+    _decide(auction, event, status, maximum, context, None, automatic, _NOWHERE)
+
+
+_NOWHERE: tuple[Any, ...] = (None, None, None, ())
+
+
+def _decide(
+    auction: Auction | None,
+    event: BidReceived | RetractionReceived,
+    status: BidStatus,
+    maximum: Money | None,
+    context: Context,
+    outbid: str | None,
+    automatic: bool,
+    where: tuple[Any, ...],
+) -> None:
+    """Writes a decision, with price and leader as they stand after it. `where`: cell, country, ip and flags of the bid."""
     price = leader = end = None
     extensions = 0
     if auction is not None:
         price, leader = _new(Money, (auction.price, auction.item.currency)), auction.leader
         end, extensions = auction.effective_end, auction.extensions
     name = event.auction_id
-    context.emit(
-        topics.HISTORY,
-        name,
-        _new(
-            BidDecision,
-            (
-                name,
-                event.bid_id,
-                event.bidder_id,
-                status,
-                maximum,
-                price,
-                leader,
-                None,
-                automatic,
-                end,
-                extensions,
-                event.received_at,
-                None,
-                None,
-                None,
-                (),
-                context.at,
-            ),
-        ),
-    )
+    what = (name, event.bid_id, event.bidder_id, status, maximum)
+    stands = (price, leader, outbid, automatic, end, extensions)
+    context.emit(topics.HISTORY, name, _new(BidDecision, (*what, *stands, event.received_at, *where, context.at)))
 
 
 def publish(auction: Auction, context: Context) -> None:

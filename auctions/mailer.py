@@ -24,7 +24,8 @@ from typing import Literal, NamedTuple, Protocol
 from auctions.mails import Letterhead, mail_of, parse_address
 from schemas.auctions import Notice
 from schemas.rails import DeadLetter, Record, Source
-from transforms.errors import InputError
+from transforms.errors import BadRecord, InputError
+from transforms.fold import dead_letter
 
 STAGE = "auction.mailer"
 
@@ -166,21 +167,7 @@ class Mailer:
 
 def bury(record: Record, topic: str, partition: int, delivery: Delivery) -> DeadLetter:
     """The dead letter of a notice that stands at `record` and was refused."""
-    source = Source(STAGE, topic, partition)
-    return DeadLetter(
-        id="/".join((*source[:2], str(partition), str(record.offset))),
-        stage=STAGE,
-        topic=topic,
-        partition=partition,
-        offset=record.offset,
-        at=record.at,
-        code=delivery.code,
-        detail=delivery.detail,
-        attempt=0,
-        key=record.key,
-        value=record.value,
-        headers=record.headers,
-    )
+    return dead_letter(Source(STAGE, topic, partition), record, BadRecord(delivery.code, delivery.detail))
 
 
 def read_addresses(path: Path) -> dict[str, Address]:

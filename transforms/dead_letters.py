@@ -18,7 +18,7 @@ from schemas.rails import DeadLetter, Origin, Position, Record, Source
 from transforms.breaker import BadCounts
 from transforms.chunks import CHUNK_RECORDS, Chunk, encode_record, pack_chunks, unpack_chunk
 from transforms.errors import BadRecord
-from transforms.fold import DEAD_LETTERS, Topic
+from transforms.fold import DEAD_LETTERS, Topic, dead_letter
 from transforms.registry import Registry
 from transforms.routing import MergeAll
 
@@ -91,7 +91,8 @@ class _Judge(beam.DoFn):
                 result = self.function(record)
             except BadRecord as error:
                 codes[error.code] += 1
-                yield TaggedOutput("dead_letters", dead_letter(self.stage, element, record, error))
+                source = Source(self.stage, element.topic, element.partition)
+                yield TaggedOutput("dead_letters", dead_letter(source, record, error, attempt_of(record)))
                 continue
             except Exception as error:
                 error.add_note(f"{self.stage}: {element.topic}/{element.partition}/{record.offset}")
@@ -105,24 +106,6 @@ class _Judge(beam.DoFn):
         yield TaggedOutput(
             "counts", BadCounts(self.stage, element.count, codes.total(), tuple(sorted(codes.items())), clock)
         )
-
-
-def dead_letter(stage: str, chunk: Chunk, record: Record, error: BadRecord) -> DeadLetter:
-    """The dead letter of a record of that chunk."""
-    return DeadLetter(
-        id=f"{stage}/{chunk.topic}/{chunk.partition}/{record.offset}",
-        stage=stage,
-        topic=chunk.topic,
-        partition=chunk.partition,
-        offset=record.offset,
-        at=record.at,
-        code=error.code,
-        detail=error.detail,
-        attempt=attempt_of(record),
-        key=record.key,
-        value=record.value,
-        headers=record.headers,
-    )
 
 
 def attempt_of(record: Record) -> int:

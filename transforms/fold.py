@@ -571,21 +571,7 @@ class Shard:
 
     def _bury(self, record: Record, error: BadRecord, context: Context) -> None:
         """The dead letter stands where the record's key would put it; without a key, in the record's own partition number."""
-        stage, topic, partition = self.source
-        letter = DeadLetter(
-            id=f"{stage}/{topic}/{partition}/{record.offset}",
-            stage=stage,
-            topic=topic,
-            partition=partition,
-            offset=record.offset,
-            at=record.at,
-            code=error.code,
-            detail=error.detail,
-            attempt=0,
-            key=record.key,
-            value=record.value,
-            headers=record.headers,
-        )
+        letter, partition = dead_letter(self.source, record, error), self.source.partition
         key, count = record.key, self.dead_letters.partitions
         target = partition % count if key is None else partition_of(key, count)
         context._emitted.append((self.dead_letters.name, target, key, letter, record.offset, context._index, None))
@@ -593,6 +579,25 @@ class Shard:
     def _here(self, offset: int) -> str:
         stage, topic, partition = self.source
         return f"{stage}: {topic}/{partition}/{offset}"
+
+
+def dead_letter(source: Source, record: Record, error: BadRecord, attempt: int = 0) -> DeadLetter:
+    """The dead letter of a record of that partition, as the stage refuses it for the time after `attempt`."""
+    stage, topic, partition = source
+    return DeadLetter(
+        id=f"{stage}/{topic}/{partition}/{record.offset}",
+        stage=stage,
+        topic=topic,
+        partition=partition,
+        offset=record.offset,
+        at=record.at,
+        code=error.code,
+        detail=error.detail,
+        attempt=attempt,
+        key=record.key,
+        value=record.value,
+        headers=record.headers,
+    )
 
 
 def _caused_at(times: list[int], ends: list[int]) -> list[int]:

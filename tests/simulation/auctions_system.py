@@ -3,8 +3,6 @@
 Used by test_auctions.py. One seed by hand: `python -m tests.simulation.auctions_system SEED`.
 """
 
-import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from random import Random
@@ -23,10 +21,11 @@ from schemas.auctions import Address, BidPlaced, BidRetracted, ItemCancelled, It
 from schemas.payments import AccountFrozen, AccountOpened, Money, PaymentInitiated
 from tests.simulation import payments_system
 from tests.simulation.payments_system import PARTITIONS, check_money
+from tests.simulation.seeds import run_by_hand
 from transforms.fold import DEAD_LETTERS, Topic
 from transforms.loop import Stage
 from transforms.registry import Registry
-from transforms.simulator import NO_FAULTS, Faults, Outcome, Sent, Simulation, System
+from transforms.simulator import Faults, Outcome, Sent, Simulation, System
 
 BIDDERS, AUCTIONS, BIDS = 5, 5, 45
 HOUR = 3_600_000
@@ -198,15 +197,4 @@ def run_seed(seed: int, faults: Faults = Faults()) -> Outcome:
 
 
 if __name__ == "__main__":
-    first, last = int(sys.argv[1]), int(sys.argv[-1])
-    begun = time.process_time()
-    for seed in range(first, last + 1):
-        outcome = run_seed(seed)
-    spent = (time.process_time() - begun) / (last + 1 - first)
-    print(f"seeds {first} to {last}: nothing to complain about; {spent * 1000:.0f} ms of CPU each")
-    if first == last:
-        faultless = run_seed(seed, NO_FAULTS)
-        for shard in outcome.shards:
-            print("/".join(map(str, shard.source)), shard.offset, shard.counts.as_dict())
-        on_wire = [sum(map(len, run.logs.values())) for run in (outcome, faultless)]
-        print(f"{on_wire[0]} records on the wire; {on_wire[1]} without faults")
+    run_by_hand(run_seed)

@@ -4,9 +4,6 @@ A failure names its seed and the command that shows it again, and only it:
 `BEAM_ON_RAILS_SEED=<seed> ./run_local.sh test tests/simulation/test_auctions.py -k faults`.
 """
 
-import os
-import re
-import sys
 from collections import Counter
 from typing import Any
 
@@ -18,31 +15,17 @@ from auctions.house import AuctionHouse
 from schemas.auctions import AuctionOutcome, BidDecision, BidsClock, EndingSoon
 from schemas.payments import PaymentStatus
 from tests.simulation.auctions_system import auction_system, few_partitions, logs_of, run_seed
-from transforms.fold import Shard
-from transforms.simulator import Simulation, SimulationFailed, System, Worker
+from tests.simulation.seeds import blocks, check_seeds, check_seen, show
+from transforms.simulator import Simulation, System, Worker
 
-SEEDS, BLOCK = 1_000, 50
-ONE = os.environ.get("BEAM_ON_RAILS_SEED")
-BLOCKS = [range(int(ONE), int(ONE) + 1)] if ONE else [range(n, n + BLOCK) for n in range(0, SEEDS, BLOCK)]
+SEEDS = 1_000
 
-
-@pytest.fixture(autouse=True)
-def _untraced():
-    """Coverage makes every line three times as slow, and what runs here is measured by other tests."""
-    tracer = sys.gettrace()
-    sys.settrace(None)
-    yield
-    sys.settrace(tracer)
+pytestmark = pytest.mark.usefixtures("untraced")
 
 
-@pytest.mark.parametrize("seeds", BLOCKS, ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")
+@pytest.mark.parametrize("seeds", blocks(SEEDS), ids=show)
 def test_faults_change_nothing(seeds: range) -> None:
-    for seed in seeds:
-        try:
-            run_seed(seed)
-        except SimulationFailed as failure:
-            again = f"BEAM_ON_RAILS_SEED={seed} ./run_local.sh test tests/simulation/test_auctions.py -k faults"
-            pytest.fail(f"{failure}\nTo see it again: {again}")
+    check_seeds(run_seed, seeds, "test_auctions")
 
 
 def test_a_seed_is_one_run() -> None:
@@ -183,17 +166,8 @@ class _ExtendsForTheLeader(AuctionHouse):
         super()._accept(auction, bid, context)
 
 
-def _seen(
-    system: System, what: str, *, seeds: int = 60, worker: type[Worker] = Worker, shard: type[Shard] = Shard
-) -> None:
-    """Some of the seeds must show the bug; the first is where the search ends."""
-    for seed in range(seeds):
-        try:
-            Simulation(system, seed, worker=worker, shard=shard).run()
-        except SimulationFailed as failure:
-            assert re.search(what, str(failure)), failure
-            return
-    pytest.fail(f"{seeds} seeds did not see it")
+def _seen(system: System, what: str, seeds: int = 60, **kinds: Any) -> None:
+    check_seen(system, what, seeds, **kinds)
 
 
 HOUSES: list[tuple[type[AuctionHouse], str]] = [

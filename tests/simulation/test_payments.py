@@ -4,10 +4,8 @@ A failure names its seed and the command that shows it again, and only it:
 `BEAM_ON_RAILS_SEED=<seed> ./run_local.sh test tests/simulation/test_payments.py -k faults`.
 """
 
-import os
-import re
-import sys
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -15,31 +13,18 @@ from payments import topics
 from payments.accounts import AccountProcessor
 from schemas.payments import LedgerEntry, LedgerLeg, Money, PaymentStatus
 from tests.simulation.payments_system import PARTITIONS, few_partitions, payment_system, run_seed
+from tests.simulation.seeds import blocks, check_seeds, check_seen, show
 from transforms.fold import Output, Shard
-from transforms.simulator import Outcome, Simulation, SimulationFailed, System, Worker
+from transforms.simulator import Outcome, System, Worker
 
-SEEDS, BLOCK = 2_000, 50
-ONE = os.environ.get("BEAM_ON_RAILS_SEED")
-BLOCKS = [range(int(ONE), int(ONE) + 1)] if ONE else [range(n, n + BLOCK) for n in range(0, SEEDS, BLOCK)]
+SEEDS = 2_000
 
-
-@pytest.fixture(autouse=True)
-def _untraced():
-    """Coverage makes every line three times as slow, and what runs here is measured by other tests."""
-    tracer = sys.gettrace()
-    sys.settrace(None)
-    yield
-    sys.settrace(tracer)
+pytestmark = pytest.mark.usefixtures("untraced")
 
 
-@pytest.mark.parametrize("seeds", BLOCKS, ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")
+@pytest.mark.parametrize("seeds", blocks(SEEDS), ids=show)
 def test_faults_change_nothing(seeds: range) -> None:
-    for seed in seeds:
-        try:
-            run_seed(seed)
-        except SimulationFailed as failure:
-            again = f"BEAM_ON_RAILS_SEED={seed} ./run_local.sh test tests/simulation/test_payments.py -k faults"
-            pytest.fail(f"{failure}\nTo see it again: {again}")
+    check_seeds(run_seed, seeds, "test_payments")
 
 
 def test_a_seed_is_one_run() -> None:
@@ -147,17 +132,8 @@ class _CountsInTheProcess(AccountProcessor):
         return after
 
 
-def _seen(
-    system: System, what: str, *, seeds: int = 40, worker: type[Worker] = Worker, shard: type[Shard] = Shard
-) -> None:
-    """Some of the seeds must show the bug; the first is where the search ends."""
-    for seed in range(seeds):
-        try:
-            Simulation(system, seed, worker=worker, shard=shard).run()
-        except SimulationFailed as failure:
-            assert re.search(what, str(failure)), failure
-            return
-    pytest.fail(f"{seeds} seeds did not see it")
+def _seen(system: System, what: str, seeds: int = 40, **kinds: Any) -> None:
+    check_seen(system, what, seeds, **kinds)
 
 
 @pytest.fixture
