@@ -7,16 +7,11 @@ end, which sorts and decides by the same rules. Both run on Beam's FnApiRunner i
 `python -m bench.auctions` prints the rows.
 """
 
-import argparse
 import io
 import json
 import random
-import statistics
-import sys
-import tempfile
 from collections.abc import Iterator
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +26,7 @@ from apache_beam.transforms.window import TimestampedValue
 
 from auctions import topics
 from auctions.bidding import Auction, accept, end_of, is_too_low, open_auction
-from bench.side_by_side import check_same, keep, seconds
+from bench.side_by_side import keep, medians, print_rows
 from payments.currencies import EXPONENTS
 from pipelines.auction_stages import Rules, engine_maker
 from pipelines.registry import REGISTRY
@@ -292,17 +287,8 @@ def run_idiomatic(directory: Path, results: Path | None = None) -> None:
 
 def measure(repeats: int = 5, records: int = RECORDS) -> list[dict[str, Any]]:
     """The row of this benchmark: medians of `repeats` runs, in turns, in bids per second."""
-    if repeats < 1 or records < 1:
-        raise ValueError(f"repeats and records must be at least 1, got {repeats} and {records}")
-    with tempfile.TemporaryDirectory() as folder:
-        directory = Path(folder)
-        write_input(directory, records)
-        check_same(directory, *(partial(run, directory) for run in (run_ours, run_idiomatic)))
-        ours, theirs = [], []
-        for _ in range(repeats):
-            ours.append(seconds(partial(run_ours, directory)))
-            theirs.append(seconds(partial(run_idiomatic, directory)))
-    value, baseline = (records / statistics.median(times) for times in (ours, theirs))
+    ours, theirs = medians(write_input, run_ours, run_idiomatic, repeats, records)
+    value, baseline = (records / seconds for seconds in (ours, theirs))
     row = {"unit": "bids/s", "value": round(value), "baseline": round(baseline), "ratio": round(value / baseline, 1)}
     return [
         {
@@ -316,14 +302,5 @@ def measure(repeats: int = 5, records: int = RECORDS) -> list[dict[str, Any]]:
     ]
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--records", type=int, default=RECORDS)
-    parser.add_argument("--repeats", type=int, default=5)
-    args = parser.parse_args(argv)
-    json.dump(measure(args.repeats, args.records), sys.stdout, indent=1, ensure_ascii=False)
-    print()
-
-
 if __name__ == "__main__":
-    main()
+    print_rows(measure, __doc__, RECORDS)

@@ -5,15 +5,10 @@ for each deposit. Ours is `Fold`. Theirs is ReadFromAvro, fastavro, and a DoFn w
 in this process, the start of the pipeline included, and give the same balances. `python -m bench.card` prints the rows.
 """
 
-import argparse
 import io
 import json
 import random
-import statistics
-import sys
-import tempfile
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +19,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 
-from bench.side_by_side import check_same, keep, seconds
+from bench.side_by_side import keep, medians, print_rows
 from transforms.chunks import Chunk, unpack_chunk
 from transforms.event_types import EventTypes, codec_of, pack_events
 from transforms.fold import Context, Processor, Topic
@@ -151,17 +146,8 @@ def _line(value: bytes) -> str:
 
 def measure(repeats: int = 5, records: int = RECORDS) -> list[dict[str, Any]]:
     """The row of this benchmark: medians of `repeats` runs, in turns, in µs per record."""
-    if repeats < 1 or records < 1:
-        raise ValueError(f"repeats and records must be at least 1, got {repeats} and {records}")
-    with tempfile.TemporaryDirectory() as folder:
-        directory = Path(folder)
-        write_deposits(directory, records)
-        check_same(directory, *(partial(run, directory) for run in (run_ours, run_idiomatic)))
-        ours, theirs = [], []
-        for _ in range(repeats):
-            ours.append(seconds(partial(run_ours, directory)))
-            theirs.append(seconds(partial(run_idiomatic, directory)))
-    value, baseline = (statistics.median(times) / records * 1e6 for times in (ours, theirs))
+    ours, theirs = medians(write_deposits, run_ours, run_idiomatic, repeats, records)
+    value, baseline = (seconds / records * 1e6 for seconds in (ours, theirs))
     return [
         {
             "name": "T4 card example, bounded, DirectRunner",
@@ -176,14 +162,5 @@ def measure(repeats: int = 5, records: int = RECORDS) -> list[dict[str, Any]]:
     ]
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--records", type=int, default=RECORDS)
-    parser.add_argument("--repeats", type=int, default=5)
-    args = parser.parse_args(argv)
-    json.dump(measure(args.repeats, args.records), sys.stdout, indent=1, ensure_ascii=False)
-    print()
-
-
 if __name__ == "__main__":
-    main()
+    print_rows(measure, __doc__, RECORDS)

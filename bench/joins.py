@@ -8,15 +8,9 @@ one) -> CoGroupByKey -> compare the pairs of a key and window. Both on FnApiRunn
 whole run of a pipeline, its start included. The pairs of both are compared, all of them.
 """
 
-import argparse
 import io
-import json
 import random
-import statistics
-import sys
-import tempfile
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +20,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 
-from bench.side_by_side import check_same, keep, seconds
+from bench.side_by_side import keep, medians, print_rows
 from schemas.rails import Record
 from transforms.chunks import pack_chunks
 from transforms.joins import JoinByInterval
@@ -147,29 +141,11 @@ def run_idiomatic(directory: Path, kept: Path | None = None) -> None:
 def measure(repeats: int = 5, records: int = 100_000) -> list[dict[str, Any]]:
     """Rows {name, unit, value, baseline, ratio, floor, aim, floor_is}: medians of `repeats`, in turns, in µs per record
     of either side."""
-    if records < 1 or repeats < 1:
-        raise ValueError(f"records and repeats must be at least 1, got {records} and {repeats}")
-    with tempfile.TemporaryDirectory() as folder:
-        directory = Path(folder)
-        write_topics(directory, records)
-        check_same(directory, *(partial(run, directory) for run in (run_ours, run_idiomatic)))
-        ours, theirs = [], []
-        for _ in range(repeats):
-            ours.append(seconds(partial(run_ours, directory)))
-            theirs.append(seconds(partial(run_idiomatic, directory)))
-    value, baseline = (statistics.median(times) / (2 * records) * 1e6 for times in (ours, theirs))
+    ours, theirs = medians(write_topics, run_ours, run_idiomatic, repeats, records)
+    value, baseline = (seconds / (2 * records) * 1e6 for seconds in (ours, theirs))
     row = {"name": "interval join", "unit": "µs/record", "value": round(value, 3), "baseline": round(baseline, 3)}
     return [{**row, "ratio": round(baseline / value, 1), "floor": 8, "aim": 20, "floor_is": "ratio"}]
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--records", type=int, default=100_000)
-    parser.add_argument("--repeats", type=int, default=5)
-    args = parser.parse_args(argv)
-    json.dump(measure(args.repeats, args.records), sys.stdout, indent=1, ensure_ascii=False)
-    print()
-
-
 if __name__ == "__main__":
-    main()
+    print_rows(measure, __doc__, 100_000)

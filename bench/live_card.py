@@ -23,9 +23,10 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from bench.broker import ends, rate, read
 from bench.card import BALANCES, CARDS, DEPOSITS, EVENTS, Deposit, make_engine
 from transforms.fold_log import FoldLog, FoldLogKnobs
 from transforms.kafka_headers import Headings
@@ -69,28 +70,6 @@ def fill(bootstrap: str, records: int) -> None:
             except BufferError:
                 producer.poll(0.1)
     producer.flush()
-
-
-def ends(bootstrap: str, topic: str, partitions: int) -> list[int]:
-    """The end of each partition."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench"})
-    found = [consumer.get_watermark_offsets(TopicPartition(topic, n), 10)[1] for n in range(partitions)]
-    consumer.close()
-    return found
-
-
-def rate(bootstrap: str) -> tuple[float, float]:
-    """(records/s, seconds) between the first and the last tenth of the balances."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench", "auto.offset.reset": "earliest"})
-    found = ends(bootstrap, BALANCES.name, BALANCES.partitions)
-    consumer.assign([TopicPartition(BALANCES.name, n, 0) for n in range(BALANCES.partitions)])
-    times: list[int] = []
-    while len(times) < sum(found):
-        times += [message.timestamp()[1] for message in consumer.consume(10_000, 1.0)]
-    consumer.close()
-    times.sort()
-    low, high = times[len(times) // 10], times[len(times) * 9 // 10]
-    return 0.8 * len(times) / max(1, high - low) * 1000, (high - low) / 1000
 
 
 class Note(beam.DoFn):
@@ -175,7 +154,7 @@ def measure(own: argparse.Namespace, stack: Any, folder: Path) -> dict[str, Any]
                 stack.rest.cancel(found["jid"])
             job.kill()
             job.wait()
-    per_second, seconds = rate(stack.bootstrap)
+    per_second, seconds = rate([at for at, _, _ in read(stack.bootstrap, BALANCES.name, BALANCES.partitions)])
     notes = [json.loads(line) for line in (folder / "notes").read_text().splitlines()]
     checkpoints = stack.rest.checkpoints(found["jid"])["counts"] if found else {}
     return {

@@ -1,18 +1,18 @@
 """Load for the live benchmarks: payments of the generator, appended all at once or at a rate, and what the topics say of it afterwards."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 
+from bench.broker import ends, read
 from payments import topics
 from payments.generator import Generation, Settings
 from pipelines.payments import entry
 from transforms.fold import Topic
 
 _TURN_S = 0.005  # between two looks at the clock
-_NO_LOG = {"log_level": "0"}
 
 
 class Load(NamedTuple):
@@ -41,7 +41,7 @@ def append(bootstrap: str, lines: Iterable[tuple[str, int, bytes | None, bytes]]
             "linger.ms": 2 if rate else 20,
             "compression.type": "lz4",
             "acks": "all",
-            **_NO_LOG,
+            "log_level": "0",
         }
     )
     began = time.monotonic()
@@ -60,25 +60,9 @@ def append(bootstrap: str, lines: Iterable[tuple[str, int, bytes | None, bytes]]
     return time.monotonic() - began
 
 
-def ends(bootstrap: str, topic: Topic) -> list[int]:
+def ends_of(bootstrap: str, topic: Topic) -> list[int]:
     """The end of each partition."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench", **_NO_LOG})
-    found = [consumer.get_watermark_offsets(TopicPartition(topic.name, n), 10)[1] for n in range(topic.partitions)]
-    consumer.close()
-    return found
-
-
-def messages(bootstrap: str, topic: Topic, starts: list[int] | None = None) -> Iterator[Any]:
-    """All messages from these offsets up to the ends of now."""
-    starts = starts or [0] * topic.partitions
-    left = sum(ends(bootstrap, topic)) - sum(starts)
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench", **_NO_LOG})
-    consumer.assign([TopicPartition(topic.name, n, start) for n, start in enumerate(starts)])
-    while left > 0:
-        for message in consumer.consume(min(left, 10_000), 5.0):
-            left -= 1
-            yield message
-    consumer.close()
+    return ends(bootstrap, topic.name, topic.partitions)
 
 
 def first_times(bootstrap: str, topic: Topic, starts: list[int]) -> dict[bytes, int]:
@@ -87,8 +71,8 @@ def first_times(bootstrap: str, topic: Topic, starts: list[int]) -> dict[bytes, 
     The first append counts: a repeat of a payment, and an output written again by a restored lane, do not.
     """
     found: dict[bytes, int] = {}
-    for message in messages(bootstrap, topic, starts):
-        found.setdefault(message.key(), message.timestamp()[1])
+    for at, key, _ in read(bootstrap, topic.name, topic.partitions, starts):
+        found.setdefault(key, at)
     return found
 
 

@@ -25,7 +25,8 @@ from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
-from bench.live_load import Load, append, await_steady, ends, first_times, make_load, messages, quantile
+from bench.broker import read
+from bench.live_load import Load, append, await_steady, ends_of, first_times, make_load, quantile
 from bench.run import machine
 from payments import topics
 from payments.live_stages import KINDS
@@ -94,18 +95,18 @@ class Bench:
 
     def starts(self) -> dict[Topic, list[int]]:
         """The ends of the topics now, where what comes will begin."""
-        return {topic: ends(self.bootstrap, topic) for topic in (topics.INCOMING, topics.STATUS, topics.CONFIRMED)}
+        return {topic: ends_of(self.bootstrap, topic) for topic in (topics.INCOMING, topics.STATUS, topics.CONFIRMED)}
 
     def settle(self) -> None:
         """Returns when nothing is confirmed any more."""
-        await_steady(lambda: sum(ends(self.bootstrap, topics.CONFIRMED)), 2, self.own.patience_s)
+        await_steady(lambda: sum(ends_of(self.bootstrap, topics.CONFIRMED)), 2, self.own.patience_s)
 
     def await_lanes(self, job: LiveJob, at: list[int]) -> None:
         """Returns when every lane has reported that it has read all there is."""
         end, wanted = time.monotonic() + _START_S, len(KINDS) * self.own.lanes
         while True:
             job.check()
-            lines = (json.loads(message.value()) for message in messages(self.bootstrap, _METRICS, at))
+            lines = (json.loads(value) for _, _, value in read(self.bootstrap, METRICS.name, METRICS.partitions, at))
             lags = {(line["stage"], line["lane"]): line["lag"] for line in lines}
             if len(lags) >= wanted and max(lags.values()) <= topics.INFLIGHT.partitions:  # a round of ticks
                 return
@@ -117,7 +118,7 @@ class Bench:
         """Latencies of the payments after the first five seconds."""
         load = self.load(rate * (self.own.seconds + 5), rate)
         with self.job(flags) as job:
-            self.await_lanes(job, ends(self.bootstrap, _METRICS))
+            self.await_lanes(job, ends_of(self.bootstrap, _METRICS))
             append(self.bootstrap, load.payments[: rate * 5], rate)
             starts, before, began = self.starts(), cpu_seconds(self.stack), time.monotonic()
             append(self.bootstrap, load.payments[rate * 5 :], rate)
@@ -135,7 +136,7 @@ class Bench:
         append(self.bootstrap, load.payments)
         before, began = cpu_seconds(self.stack), time.monotonic()
         with self.job(flags) as job:
-            while sum(ends(self.bootstrap, topics.CONFIRMED)) == sum(starts[topics.CONFIRMED]):
+            while sum(ends_of(self.bootstrap, topics.CONFIRMED)) == sum(starts[topics.CONFIRMED]):
                 job.check()
                 time.sleep(0.2)
             self.settle()

@@ -27,7 +27,7 @@ from typing import Any
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from bench import live_card
+from bench import broker, live_card
 from bench.card import BALANCES, DEPOSITS
 from bench.peers.balances import expected, judge
 from bench.peers.environment import LOCK, locked, peers_python
@@ -95,7 +95,7 @@ def make_topic(bootstrap: str, name: str) -> None:
     end = time.monotonic() + 30
     while True:
         try:
-            live_card.ends(bootstrap, name, DEPOSITS.partitions)
+            broker.ends(bootstrap, name, DEPOSITS.partitions)
             return
         except KafkaException:  # made, but a partition has no leader yet
             if time.monotonic() > end:
@@ -109,7 +109,7 @@ def run_side(side: Side, place: Place, own: Namespace, stack: Any, right: dict[b
     commands = side.prepare(place)
 
     def count() -> int:
-        return sum(live_card.ends(place.bootstrap, side.topic, DEPOSITS.partitions))
+        return sum(broker.ends(place.bootstrap, side.topic, DEPOSITS.partitions))
 
     with running(commands, place.folder) as check:
         try:

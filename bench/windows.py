@@ -10,12 +10,9 @@ it is timed on a stream of the same length and WIDE times as wide: as many times
 which leaves rows per card and windows per row as they are.
 """
 
-import argparse
 import io
-import json
 import random
 import statistics
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
@@ -29,7 +26,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.window import FixedWindows, SlidingWindows, TimestampedValue
 
-from bench.side_by_side import check_same, keep, seconds
+from bench.side_by_side import check_same, keep, print_rows, seconds
 from schemas.rails import Record
 from transforms.aggregates import Sum
 from transforms.chunks import CHUNK_RECORDS, pack_chunks
@@ -165,14 +162,5 @@ def measure(repeats: int, records: int = RECORDS) -> list[dict[str, Any]]:
     return rows
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--records", type=int, default=RECORDS)
-    parser.add_argument("--repeats", type=int, default=5)
-    args = parser.parse_args(argv)
-    json.dump(measure(args.repeats, args.records), sys.stdout, indent=1, ensure_ascii=False)
-    print()
-
-
 if __name__ == "__main__":
-    main()
+    print_rows(measure, __doc__, RECORDS)

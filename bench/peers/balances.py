@@ -1,12 +1,10 @@
 """What a side has written: how fast, by the broker's append times, and whether the balances are right."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from itertools import accumulate
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-
+from bench.broker import rate, read
 from bench.card import DEPOSITS, EVENTS
 
 
@@ -20,44 +18,18 @@ class Written(NamedTuple):
     wrong: int
 
 
-def read(bootstrap: str, topic: str, partitions: int = DEPOSITS.partitions) -> Iterator[tuple[int, bytes, bytes]]:
-    """(append time, key, value) of every record that is there now and committed, each partition in its order."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench", "enable.partition.eof": True})
-    try:
-        consumer.assign([TopicPartition(topic, number, 0) for number in range(partitions)])
-        left = set(range(partitions))
-        while left:
-            for message in consumer.consume(10_000, 1.0):
-                error = message.error()
-                if error is None:
-                    yield message.timestamp()[1], message.key(), message.value()
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    left.discard(message.partition())
-                else:
-                    raise KafkaException(error)
-    finally:
-        consumer.close()
-
-
 def expected(bootstrap: str) -> dict[bytes, list[int]]:
     """The balances of each card after each of its deposits."""
     amounts: dict[bytes, list[int]] = defaultdict(list)
-    for _, key, value in read(bootstrap, DEPOSITS.name):
+    for _, key, value in read(bootstrap, DEPOSITS.name, DEPOSITS.partitions):
         amounts[key].append(EVENTS.decode(value).amount)
     return {key: list(accumulate(found)) for key, found in amounts.items()}
-
-
-def rate(times: list[int]) -> tuple[float, float]:
-    """(records/s, seconds) between the first and the last tenth of append times in ms."""
-    times = sorted(times)
-    low, high = times[len(times) // 10], times[len(times) * 9 // 10]
-    return 0.8 * len(times) / max(1, high - low) * 1000, (high - low) / 1000
 
 
 def judge(bootstrap: str, topic: str, right: dict[bytes, list[int]]) -> Written:
     """Reads a topic of balances to its end. Raises ValueError when it is too short for a rate."""
     times, counts, last = [], Counter[bytes](), dict[bytes, bytes]()
-    for at, key, value in read(bootstrap, topic):
+    for at, key, value in read(bootstrap, topic, DEPOSITS.partitions):
         times.append(at)
         counts[key] += 1
         last[key] = value

@@ -38,13 +38,13 @@ def test_balances_are_judged_by_the_last_of_each_card(monkeypatch: pytest.Monkey
     found += [(n, b"b", balance("b", 5)) for n in range(2, 4)]  # one too many
     found += [(n, b"c", balance("c", 8)) for n in range(4, 5)]  # another sum
     found += [(n, b"d", balance("d", 0)) for n in range(5, 10)]  # nobody's
-    monkeypatch.setattr(balances, "read", lambda bootstrap, topic: iter(found))
+    monkeypatch.setattr(balances, "read", lambda bootstrap, topic, partitions: iter(found))
     written = balances.judge("broker", "topic", right)
     assert (written.records, written.wrong, written.records_per_s, written.seconds) == (10, 3, 1000, 0.008)
 
 
 def test_too_few_balances_have_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(balances, "read", lambda bootstrap, topic: iter([(1, b"a", balance("a", 1))] * 9))
+    monkeypatch.setattr(balances, "read", lambda bootstrap, topic, partitions: iter([(1, b"a", balance("a", 1))] * 9))
     with pytest.raises(ValueError, match="topic has 9 records"):
         balances.judge("broker", "topic", {})
 
