@@ -108,8 +108,7 @@ class Kafka(Service):
             self._format()
 
     def _format(self) -> None:
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        arguments = ["format", "--cluster-id", cluster, "--config", str(self.configuration)]
+        arguments = ["format", "--cluster-id", new_cluster_id(), "--config", str(self.configuration)]
         users = self.sasl.users if self.sasl else {}
         for user, password in users.items():
             # Users stand in the metadata log from its start: the broker needs no user to be told of users.
@@ -144,6 +143,13 @@ class Kafka(Service):
         except KafkaException as error:
             return f"no metadata: {error.args[0].name()}"
         return "" if found.brokers else "no broker in the metadata"
+
+
+def new_cluster_id() -> str:
+    """As Kafka makes its ids: none that begins with a dash, which its own commands would take for an option."""
+    while (made := urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        pass
+    return made
 
 
 def secure_settings(sasl: Sasl, files: Files) -> dict[str, str]:

@@ -1,14 +1,16 @@
 """What is written for Kafka and Flink, and the shape of a stack: texts, without any process."""
 
 import json
+import uuid
 from pathlib import Path
 
 import pytest
 
+from stack import tools
 from stack.cluster import KINDS, Stack
 from stack.errors import StackError
 from stack.flink import SETTINGS, TASKMANAGER_HEAP, configuration
-from stack.kafka import Kafka, Sasl
+from stack.kafka import Kafka, Sasl, new_cluster_id
 from stack.ports import Ports
 
 
@@ -32,6 +34,23 @@ def test_the_secure_listener_is_beside_the_plain_one() -> None:
     assert found["listener.name.secure.ssl.client.auth"] == "none"
     mutual = properties(Kafka(Path("/x"), 9092, 9093, Sasl(9094, {"a": "b"}, client_certificate=True)))
     assert mutual["listener.name.secure.ssl.client.auth"] == "required"
+
+
+def test_a_cluster_id_is_never_taken_for_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in 64 began with a dash, and Kafka's own command then refused to make the broker's folder."""
+    drawn = [uuid.UUID(bytes=bytes([first] * 16)) for first in (0xF8, 0xFB, 0x00)]
+    monkeypatch.setattr(uuid, "uuid4", lambda: drawn.pop(0))
+    assert new_cluster_id() == "A" * 22
+    assert drawn == []
+
+
+def test_flags_of_every_jvm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(tools.JVM_VARIABLE, raising=False)
+    assert tools.jvm()[1:2] == ["-XX:TieredStopAtLevel=1"]
+    monkeypatch.setenv(tools.JVM_VARIABLE, "-XX:+UseZGC -Xlog:gc")
+    assert tools.jvm()[1:3] == ["-XX:+UseZGC", "-Xlog:gc"]
+    monkeypatch.setenv(tools.JVM_VARIABLE, "")
+    assert tools.jvm() == ["-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"]
 
 
 def test_every_address_of_flink_is_loopback() -> None:
