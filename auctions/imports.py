@@ -12,7 +12,7 @@ from auctions.backing import is_id
 from auctions.items import check_item
 from auctions.mapping import SINCE_START, BidMapping
 from payments.admission import is_account_id
-from payments.imports import _parse_ms, minor_units
+from payments.imports import minor_units, parse_ms
 from schemas.auctions import BidPlaced, ItemListed
 from schemas.payments import Money
 from schemas.rails import Tick
@@ -78,7 +78,7 @@ def _minor(mapping: BidMapping, text: str) -> int:
 def _time(mapping: BidMapping, row: Mapping[str, str]) -> int:
     text = mapping.time.fill(row).strip()
     unit = SINCE_START.get(mapping.time_format)
-    return _parse_ms(text, mapping.time_format) if unit is None else mapping.start_ms + _span(text, unit, "BAD_TIME")
+    return parse_ms(text, mapping.time_format) if unit is None else mapping.start_ms + _span(text, unit, "BAD_TIME")
 
 
 def _duration(mapping: BidMapping, row: Mapping[str, str]) -> int:

@@ -5,7 +5,6 @@ templates, as in `payments.mapping`. Times are absolute (a format of strptime, e
 `start`.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from typing import Any
 from auctions.increments import table_error
 from payments.currencies import EXPONENTS
 from payments.imports import minor_units
-from payments.mapping import BadMapping, Template, parse_template
+from payments.mapping import BadMapping, Template, parse_template, read_json, read_object, read_template
 from schemas.auctions import Increment
 from transforms.errors import BadRecord
 
@@ -70,21 +69,14 @@ def load_mapping(name: str) -> BidMapping:
 
 def read_mapping(text: str) -> BidMapping:
     """The mapping of a mapping file's text; BadMapping says what is wrong with it, in one line."""
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise BadMapping(f"not JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise BadMapping("the mapping must be an object")
-    for name in sorted(data.keys() - _KNOWN):
-        raise BadMapping(f"{name!r} is not a field of the mapping; there are {', '.join(sorted(_KNOWN))}")
+    data = read_object(read_json(text), "the mapping", _KNOWN)
     for name in _REQUIRED:
         if name not in data:
             raise BadMapping(f"{name} is missing")
     currency = data["currency"]
     if currency not in EXPONENTS:
         raise BadMapping(f"currency must be a code of ISO 4217, got {currency!r}")
-    found: dict[str, Any] = {name: _template(data[name], name) for name in _TEXTS if name in data}
+    found: dict[str, Any] = {name: read_template(data[name], name) for name in _TEXTS if name in data}
     for name, text in _DEFAULTS.items():
         found.setdefault(name, parse_template(text.replace("{}", data["auction_id"])))
     decimal, group = data.get("decimal", "."), data.get("group", "")
@@ -104,15 +96,6 @@ def read_mapping(text: str) -> BidMapping:
     )
 
 
-def _template(text: Any, name: str) -> Template:
-    if not isinstance(text, str):
-        raise BadMapping(f"{name} must be a text, got {text!r}")
-    try:
-        return parse_template(text)
-    except ValueError as error:
-        raise BadMapping(f"{name}: {error}") from None
-
-
 def _time(data: dict[str, Any]) -> dict[str, Any]:
     time, start = data["time"], data.get("start", "2000-01-01T00:00:00Z")
     if not isinstance(time, dict) or time.keys() - {"from", "format"}:
@@ -126,7 +109,7 @@ def _time(data: dict[str, Any]) -> dict[str, Any]:
         raise BadMapping(f"start is a date and time such as 2004-01-01T00:00:00Z, got {start!r}") from None
     at = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return {
-        "time": _template(time.get("from"), "time.from"),
+        "time": read_template(time.get("from"), "time.from"),
         "time_format": form,
         "start_ms": int(at.timestamp()) * 1000,
     }
@@ -138,7 +121,7 @@ def _duration(data: Any) -> dict[str, Any]:
         values, data = data.get("values"), data.get("from")
         if not isinstance(values, dict) or not all(isinstance(text, str) for text in values.values()):
             raise BadMapping("duration_days.values must be an object of texts")
-    return {"duration_days": _template(data, "duration_days"), "durations": values}
+    return {"duration_days": read_template(data, "duration_days"), "durations": values}
 
 
 def _increments(data: Any, currency: str) -> tuple[Increment, ...] | None:

@@ -117,7 +117,7 @@ def _number(decimal: str, group: str) -> re.Pattern[str]:
 
 
 def _time(mapping: ImportMapping, line: int, row: Mapping[str, str]) -> int:
-    at = _parse_ms(mapping.time.fill(row).strip(), mapping.time_format)
+    at = parse_ms(mapping.time.fill(row).strip(), mapping.time_format)
     if mapping.order_by_line:
         if line >= DAY_MS:
             raise BadRecord("BAD_TIME", "the file has more lines than a day has milliseconds")
@@ -126,7 +126,7 @@ def _time(mapping: ImportMapping, line: int, row: Mapping[str, str]) -> int:
 
 
 @lru_cache(1 << 12)
-def _parse_ms(text: str, form: str) -> int:
+def parse_ms(text: str, form: str) -> int:
     """Milliseconds since 1970; UTC where the text does not name another zone."""
     if form in ("epoch_ms", "epoch_s"):
         if not re.fullmatch("[0-9]{1,14}", text):

@@ -92,6 +92,11 @@ _CSV = frozenset({"delimiter", "quote", "encoding", "columns"})
 
 def read_mapping(text: str) -> ImportMapping:
     """The mapping of a mapping file; BadMapping says what is wrong with it."""
+    return parse_mapping(read_json(text))
+
+
+def read_json(text: str) -> Any:
+    """The JSON of a mapping file; BadMapping for what is none, names a field twice, or could not be written again."""
     try:
         data = json.loads(text, object_pairs_hook=_once)
         for part in _texts(data):
@@ -104,7 +109,7 @@ def read_mapping(text: str) -> ImportMapping:
         raise
     except ValueError as error:
         raise BadMapping(f"not JSON: {error}") from None
-    return parse_mapping(data)
+    return data
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -128,16 +133,16 @@ def _texts(data: Any) -> Iterator[str]:
 
 def parse_mapping(data: Any) -> ImportMapping:
     """The mapping of a mapping file's JSON; BadMapping says what is wrong with it."""
-    data = _object(data, "the mapping", {"doc", "csv", "kind", "amount", "time", "accounts"} | _TEMPLATES)
+    data = read_object(data, "the mapping", {"doc", "csv", "kind", "amount", "time", "accounts"} | _TEMPLATES)
     for name in _REQUIRED:
         if name not in data:
             raise BadMapping(f"{name} is missing")
     found: dict[str, Any] = {
-        name: _template(data[name], name) for name in sorted(_TEMPLATES - {"amount", "time"}) if name in data
+        name: read_template(data[name], name) for name in sorted(_TEMPLATES - {"amount", "time"}) if name in data
     }
     found |= _parse_kind(data["kind"]) | _parse_amount(data["amount"]) | _parse_time(data["time"])
     found |= _parse_accounts(data.get("accounts", {}))
-    csv = _object(data.get("csv", {}), "csv", _CSV)
+    csv = read_object(data.get("csv", {}), "csv", _CSV)
     for name in _CSV & csv.keys():
         if name == "columns":
             texts = csv[name] if isinstance(csv[name], list) else [None]
@@ -153,7 +158,8 @@ def parse_mapping(data: Any) -> ImportMapping:
     return mapping
 
 
-def _object(data: Any, name: str, known: set[str] | frozenset[str]) -> dict[str, Any]:
+def read_object(data: Any, name: str, known: set[str] | frozenset[str]) -> dict[str, Any]:
+    """A part of a mapping file; BadMapping when it is no object, or has a field that is not known."""
     if not isinstance(data, dict):
         raise BadMapping(f"{name} must be an object")
     for unknown in sorted(data.keys() - known):
@@ -161,7 +167,8 @@ def _object(data: Any, name: str, known: set[str] | frozenset[str]) -> dict[str,
     return data
 
 
-def _template(text: Any, name: str) -> Template:
+def read_template(text: Any, name: str) -> Template:
+    """The template in the field of that name; BadMapping when it is none."""
     if not isinstance(text, str):
         raise BadMapping(f"{name} must be a text, got {text!r}")
     try:
@@ -172,13 +179,13 @@ def _template(text: Any, name: str) -> Template:
 
 def _parse_kind(data: Any) -> dict[str, Any]:
     if isinstance(data, str):
-        kinds, kind = {"": data}, _template("", "kind")
+        kinds, kind = {"": data}, read_template("", "kind")
     else:
-        data = _object(data, "kind", {"from", "values", *BY_SIGN})
+        data = read_object(data, "kind", {"from", "values", *BY_SIGN})
         if "from" in data:
-            kind = _template(data["from"], "kind.from")
+            kind = read_template(data["from"], "kind.from")
             values = data.get("values")
-            kinds = _object(values, "kind.values", set(values) if isinstance(values, dict) else set())
+            kinds = read_object(values, "kind.values", set(values) if isinstance(values, dict) else set())
             allowed = {"from", "values"}
         else:
             kind, kinds, allowed = None, data, set(BY_SIGN)
@@ -193,15 +200,15 @@ def _parse_kind(data: Any) -> dict[str, Any]:
 def _parse_amount(data: Any) -> dict[str, Any]:
     if isinstance(data, str):
         data = {"from": data}
-    data = _object(data, "amount", {"from", "decimal", "group"})
+    data = read_object(data, "amount", {"from", "decimal", "group"})
     mark, group = data.get("decimal", "."), data.get("group", "")
     if mark not in (".", ",") or group not in ("", ".", ",", " ", "'", "\u00a0", "\u202f") or mark == group:
         raise BadMapping(f"amount: decimal is . or , and group another sign, got {mark!r} and {group!r}")
-    return {"amount": _template(data.get("from"), "amount.from"), "decimal_mark": mark, "group_mark": group}
+    return {"amount": read_template(data.get("from"), "amount.from"), "decimal_mark": mark, "group_mark": group}
 
 
 def _parse_time(data: Any) -> dict[str, Any]:
-    data = _object(data, "time", {"from", "format", "order"})
+    data = read_object(data, "time", {"from", "format", "order"})
     form, order = data.get("format"), data.get("order")
     if not isinstance(form, str) or ("%" not in form and form not in ("epoch_ms", "epoch_s")):
         raise BadMapping(f"time.format is one of strptime, epoch_ms or epoch_s; got {form!r}")
@@ -211,7 +218,7 @@ def _parse_time(data: Any) -> dict[str, Any]:
         raise BadMapping(f"time.order is line or is left out, got {order!r}")
     if order and ("%" not in form or _OF_DAY.search(form)):
         raise BadMapping("time.order is for dates without a time of day")
-    return {"time": _template(data.get("from"), "time.from"), "time_format": form, "order_by_line": order == "line"}
+    return {"time": read_template(data.get("from"), "time.from"), "time_format": form, "order_by_line": order == "line"}
 
 
 def _check_format(form: str) -> None:
@@ -226,7 +233,7 @@ def _check_format(form: str) -> None:
 
 
 def _parse_accounts(data: Any) -> dict[str, Any]:
-    data = _object(data, "accounts", {"open", "overdraft_limit", "daily_limit", "one_in_flight"})
+    data = read_object(data, "accounts", {"open", "overdraft_limit", "daily_limit", "one_in_flight"})
     found = {"open_accounts" if name == "open" else name: value for name, value in data.items()}
     for name, value in found.items():
         wanted = str if name.endswith("limit") else bool

@@ -6,28 +6,25 @@ Flags, the mapping file, outputs and failures: docs/pipelines/import_bids.md.
 """
 
 import argparse
-import json
-import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 
 from auctions.imports import Imported, map_row, order_events
 from auctions.intake import client_key
 from auctions.mapping import SHIPPED, BidMapping, load_mapping
 from payments.mapping import BadMapping
+from pipelines import csv_imports
 from pipelines.common import JobOptions, UsageError, main, parse_options
-from pipelines.engine import run_job
-from pipelines.files import check_apart, check_inputs, expand_home, publish_file
-from pipelines.import_payments import CountAs
+from pipelines.csv_imports import CountAs, add_flags, check_output, describe_counts, rejected, run_import, write_counts
+from pipelines.files import expand_home
 from pipelines.registry import REGISTRY
 from schemas.rails import Record
-from transforms.csv_files import BadCsvRow, CsvFileError, CsvFormat, CsvRow, ReadCsv, WriteBadRows, csv_line
+from transforms.csv_files import BadCsvRow, CsvFormat, CsvRow, ReadCsv, WriteBadRows
 from transforms.errors import BadRecord
-from transforms.lines import WriteLines
 from transforms.record_files import write_record_file
 
 Row = tuple[str, int, int, bytes, bytes]
@@ -39,12 +36,7 @@ class ImportOptions(JobOptions):
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument(
-            "--input", required=True, help="CSV files (also .gz), folders or globs, separated by commas"
-        )
-        shipped = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.json")))
-        parser.add_argument("--mapping", required=True, help=f"a mapping file, or the name of a shipped one: {shipped}")
-        parser.add_argument("--output", required=True, help="Avro container of raw records to write, NAME.avro")
+        add_flags(parser, SHIPPED)
 
 
 def read_mapping(name: str) -> BidMapping:
@@ -64,7 +56,7 @@ def csv_format(mapping: BidMapping) -> CsvFormat:
 
 
 def build_pipeline(
-    p: beam.Pipeline, read: ReadCsv, mapping: BidMapping, output: str, rejected: str, counts: str
+    p: beam.Pipeline, read: ReadCsv, mapping: BidMapping, output: str, rejects: str, counts: str
 ) -> None:
     """Writes the container, the rejected rows, and the counts as lines `[what, how many]`."""
     csvs = p | "ReadCsv" >> read
@@ -79,9 +71,7 @@ def build_pipeline(
         | "Group" >> beam.GroupByKey()
         | "WriteRecords" >> beam.Map(write_log, output).with_output_types(tuple[str, int])
     )
-    refused = (
-        (csvs.bad, mapped.rejected) | "MergeRejected" >> beam.Flatten() | "WriteRejected" >> WriteBadRows(rejected)
-    )
+    refused = (csvs.bad, mapped.rejected) | "MergeRejected" >> beam.Flatten() | "WriteRejected" >> WriteBadRows(rejects)
     counted = (
         csvs.rows | "CountRows" >> CountAs("rows"),
         csvs.bad | "CountBadRows" >> CountAs("rows"),
@@ -89,12 +79,7 @@ def build_pipeline(
         items,
         refused,
     )
-    _ = (
-        counted
-        | "MergeCounts" >> beam.Flatten()
-        | "CountLines" >> beam.Map(json.dumps).with_output_types(str)
-        | "WriteCounts" >> WriteLines(counts)
-    )
+    write_counts(counted, counts)
 
 
 class _MapRow(beam.DoFn):
@@ -105,8 +90,7 @@ class _MapRow(beam.DoFn):
         try:
             item, at, bid = map_row(self.mapping, element.line, element.fields)
         except BadRecord as error:
-            text = csv_line(element.fields.values(), self.form)
-            yield TaggedOutput("rejected", BadCsvRow(element.file, element.line, error.code, error.detail, text))
+            yield rejected(element, self.form, error)
             return
         yield element.file, element.line, at, REGISTRY.encode(item), REGISTRY.encode(bid)
 
@@ -133,49 +117,24 @@ def write_log(group: tuple[int, Iterable[Row]], output: str) -> tuple[str, int]:
 
 
 def summarise(lines: Iterable[str]) -> dict[str, Any]:
-    """The counts added up; rows, bids and rejected rows were counted in different places of the pipeline."""
-    counts: dict[str, Any] = {"rows": 0, "bids": 0, "items": 0, "rejected": {}}
-    for what, number in map(json.loads, lines):
-        if what in counts:
-            counts[what] += number
-        else:
-            counts["rejected"][what] = counts["rejected"].get(what, 0) + number
-    return counts
+    """The counts added up."""
+    return csv_imports.summarise(lines, "bids", "items")
 
 
 def describe(counts: dict[str, Any]) -> str:
     """The printed summary."""
-    refused = sum(counts["rejected"].values())
-    text = f"{counts['rows']:,} rows = {counts['bids']:,} bids + {refused:,} rejected; {counts['items']:,} auctions"
-    return "\n".join([text, *(f"  rejected {code}: {number:,}" for code, number in counts["rejected"].items())])
+    return describe_counts(counts, "bids", f"{counts['items']:,} auctions")
 
 
 def run(argv: list[str]) -> int:
     options = parse_options(argv, ImportOptions)
-    if not options.output.endswith(".avro"):
-        raise UsageError("the name must end with .avro", f"--output {options.output}")
+    check_output(options.output)
     mapping = read_mapping(options.mapping)
-    try:
-        read = ReadCsv(check_inputs(options.input), csv_format(mapping))
-    except CsvFileError as error:
-        raise UsageError(str(error)) from error
-    beside = [f"{options.output}.{end}" for end in ("rejected.csv", "counts.json")]
-    for read_too in (options.input, [options.mapping]):
-        check_apart([options.output, *beside], read_too)
-    with (
-        publish_file(beside[0]) as rejected,
-        publish_file(beside[1]) as counted,
-        publish_file(options.output) as output,
-    ):
-        run_job(options, lambda p: build_pipeline(p, read, mapping, str(output), str(rejected), str(counted)))
-        counts = summarise(counted.read_text(encoding="utf-8").splitlines())
-        counted.write_text(json.dumps(counts, indent=2) + "\n", encoding="utf-8")
-    print(describe(counts))
-    print(f"written: {options.output}, {', '.join(beside)}")
-    if counts["rows"] != counts["bids"] + sum(counts["rejected"].values()):
-        print("import_bids: the counts do not add up", file=sys.stderr)
-        return 1
-    return 0
+
+    def build(p: beam.Pipeline, read: ReadCsv, output: str, rejects: str, counts: str) -> None:
+        build_pipeline(p, read, mapping, output, rejects, counts)
+
+    return run_import(options, partial(csv_format, mapping), build, summarise, describe, "bids")
 
 
 if __name__ == "__main__":

@@ -6,28 +6,25 @@ Flags, the mapping file, outputs and failures: docs/pipelines/import_payments.md
 """
 
 import argparse
-import json
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
-from apache_beam.transforms.window import GlobalWindows
-from apache_beam.utils.windowed_value import WindowedValue
 
 from payments.imports import accounts_of, map_row, opening
 from payments.mapping import BadMapping, ImportMapping, read_mapping
+from pipelines import csv_imports
 from pipelines.common import JobOptions, UsageError, main, parse_options
-from pipelines.engine import run_job
-from pipelines.files import check_apart, check_inputs, expand_home, publish_file
+from pipelines.csv_imports import CountAs, add_flags, check_output, describe_counts, rejected, run_import, write_counts
+from pipelines.files import expand_home
 from pipelines.registry import REGISTRY
 from schemas.rails import Record
-from transforms.csv_files import BadCsvRow, CsvFileError, CsvFormat, CsvRow, ReadCsv, WriteBadRows, csv_line
+from transforms.csv_files import BadCsvRow, CsvFormat, CsvRow, ReadCsv, WriteBadRows
 from transforms.errors import BadRecord
-from transforms.lines import WriteLines
 from transforms.sorted_records import WriteSortedRecords
 
 MAPPINGS = Path(__file__).parent / "mappings"
@@ -38,12 +35,7 @@ class ImportOptions(JobOptions):
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument(
-            "--input", required=True, help="CSV files (also .gz), folders or globs, separated by commas"
-        )
-        shipped = ", ".join(sorted(path.stem for path in MAPPINGS.glob("*.json")))
-        parser.add_argument("--mapping", required=True, help=f"a mapping file, or the name of a shipped one: {shipped}")
-        parser.add_argument("--output", required=True, help="Avro container of raw records to write, NAME.avro")
+        add_flags(parser, MAPPINGS)
 
 
 def load_mapping(name: str) -> ImportMapping:
@@ -73,7 +65,7 @@ def csv_format(mapping: ImportMapping) -> CsvFormat:
 
 
 def build_pipeline(
-    p: beam.Pipeline, read: ReadCsv, mapping: ImportMapping, output: str, rejected: str, counts: str
+    p: beam.Pipeline, read: ReadCsv, mapping: ImportMapping, output: str, rejects: str, counts: str
 ) -> None:
     """Writes the container, the rejected rows, and the counts as lines `[what, how many]`."""
     csvs = p | "ReadCsv" >> read
@@ -84,9 +76,7 @@ def build_pipeline(
         | "OpenAccounts" >> beam.FlatMap(open_account, mapping).with_output_types(Record)
     )
     _ = (mapped.payments, openings) | "MergeRecords" >> beam.Flatten() | "WriteRecords" >> WriteSortedRecords(output)
-    refused = (
-        (csvs.bad, mapped.rejected) | "MergeRejected" >> beam.Flatten() | "WriteRejected" >> WriteBadRows(rejected)
-    )
+    refused = (csvs.bad, mapped.rejected) | "MergeRejected" >> beam.Flatten() | "WriteRejected" >> WriteBadRows(rejects)
     counted = (
         csvs.rows | "CountRows" >> CountAs("rows"),
         csvs.bad | "CountBadRows" >> CountAs("rows"),
@@ -94,12 +84,7 @@ def build_pipeline(
         openings | "CountAccounts" >> CountAs("accounts"),
         refused,
     )
-    _ = (
-        counted
-        | "MergeCounts" >> beam.Flatten()
-        | "CountLines" >> beam.Map(json.dumps).with_output_types(str)
-        | "WriteCounts" >> WriteLines(counts)
-    )
+    write_counts(counted, counts)
 
 
 @dataclass(frozen=True)
@@ -136,8 +121,7 @@ class _MapRow(beam.DoFn):
         try:
             payment = map_row(self.mapping, element.line, element.fields)
         except BadRecord as error:
-            text = csv_line(element.fields.values(), self.form)
-            yield TaggedOutput("rejected", BadCsvRow(element.file, element.line, error.code, error.detail, text))
+            yield rejected(element, self.form, error)
             return
         value = REGISTRY.encode(payment)
         yield Record(0, payment.requested_at, payment.payment_id.encode(), value, None, ())
@@ -152,78 +136,28 @@ def open_account(found: tuple[str, Iterable[tuple[int, str]]], mapping: ImportMa
     yield Record(0, at, account.encode(), REGISTRY.encode(event), None, ())
 
 
-class CountAs(beam.PTransform):
-    """PCollection[T] → PCollection[tuple[str, int]]: (what, how many), one of each bundle, to be added up."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__()
-        self.what = what
-
-    def expand(self, elements: Any) -> Any:
-        return elements | "Count" >> beam.ParDo(_Count(self.what)).with_output_types(tuple[str, int])
-
-
-class _Count(beam.DoFn):
-    def __init__(self, what: str) -> None:
-        self.what = what
-
-    def start_bundle(self) -> None:
-        self.count = 0
-
-    def process(self, element: Any) -> None:
-        self.count += 1
-
-    def finish_bundle(self) -> Iterator[WindowedValue]:
-        yield GlobalWindows.windowed_value((self.what, self.count))
-
-
 # --- the launcher ---
 
 
 def summarise(lines: Iterable[str]) -> dict[str, Any]:
-    """The counts added up; rows, payments and rejected rows were counted in different places of the pipeline."""
-    counts: dict[str, Any] = {"rows": 0, "payments": 0, "accounts": 0, "rejected": {}}
-    for what, number in map(json.loads, lines):
-        if what in counts:
-            counts[what] += number
-        else:
-            counts["rejected"][what] = counts["rejected"].get(what, 0) + number
-    return counts
+    """The counts added up."""
+    return csv_imports.summarise(lines, "payments", "accounts")
 
 
 def describe(counts: dict[str, Any]) -> str:
     """The printed summary."""
-    refused = sum(counts["rejected"].values())
-    text = f"{counts['rows']:,} rows = {counts['payments']:,} payments + {refused:,} rejected; {counts['accounts']:,} accounts opened"
-    return "\n".join([text, *(f"  rejected {code}: {number:,}" for code, number in counts["rejected"].items())])
+    return describe_counts(counts, "payments", f"{counts['accounts']:,} accounts opened")
 
 
 def run(argv: list[str]) -> int:
     options = parse_options(argv, ImportOptions)
-    if not options.output.endswith(".avro"):
-        raise UsageError("the name must end with .avro", f"--output {options.output}")
+    check_output(options.output)
     mapping = load_mapping(options.mapping)
-    try:
-        read = ReadCsv(check_inputs(options.input), csv_format(mapping))
-    except CsvFileError as error:
-        raise UsageError(str(error)) from error
-    beside = [f"{options.output}.{end}" for end in ("rejected.csv", "counts.json")]
-    for read_too in (options.input, [options.mapping]):
-        check_apart([options.output, *beside], read_too)
-    with (
-        publish_file(beside[0]) as rejected,
-        publish_file(beside[1]) as counted,
-        publish_file(options.output) as output,
-    ):
-        run_job(options, lambda p: build_pipeline(p, read, mapping, str(output), str(rejected), str(counted)))
-        counts = summarise(counted.read_text(encoding="utf-8").splitlines())
-        counted.write_text(json.dumps(counts, indent=2) + "\n", encoding="utf-8")
-    print(describe(counts))
-    print(f"written: {options.output}, {', '.join(beside)}")
-    if counts["rows"] != counts["payments"] + sum(counts["rejected"].values()):
-        print("import_payments: the counts do not add up", file=sys.stderr)
-        return 1
-    return 0
+
+    def build(p: beam.Pipeline, read: ReadCsv, output: str, rejects: str, counts: str) -> None:
+        build_pipeline(p, read, mapping, output, rejects, counts)
+
+    return run_import(options, partial(csv_format, mapping), build, summarise, describe, "payments")
 
 
 if __name__ == "__main__":

@@ -177,7 +177,12 @@ def test_mapping_files(tmp_path: Path) -> None:
         "item",
         "openbid",
     )
-    for text, what in (("[1]", "must be an object"), ("{", "not JSON")):
+    hostile = (
+        ("[" * 200_000, "nested too deep"),
+        ('{"doc": 1, "doc": 2}', "stands twice"),
+        (r'{"doc": "\ud800"}', "surrogate"),
+    )
+    for text, what in (("[1]", "must be an object"), ("{", "not JSON"), *hostile):
         path = tmp_path / "own.json"
         path.write_text(text, encoding="utf-8")
         with pytest.raises(BadMapping, match=what):
