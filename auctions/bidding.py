@@ -14,6 +14,8 @@ from typing import Literal, NamedTuple
 from auctions.increments import Increments, increments_of
 from schemas.auctions import AcceptedBid, BidStatus, HeldFunds, ItemListed, Outcome, Phase, WaitingBid
 
+_new = tuple.__new__  # builds the records of the hot path without a call of their own constructors
+
 HOUR_MS = 3_600_000
 FREE_RETRACTION_MS = 12 * HOUR_MS  # this long before the end any bid may be retracted
 RETRACTION_MS = HOUR_MS  # later only this long after it was placed
@@ -88,15 +90,21 @@ class Accepted(NamedTuple):
     answered: bool = False
 
 
+_ANSWERED = Accepted("ACCEPTED_OUTBID", answered=True)
+
+
 def is_too_low(auction: Auction, bidder: str, maximum: int) -> bool:
     """Whether a bid does not reach what it must: the leader may go down to the price, others must raise it."""
-    return maximum < (auction.price if bidder == auction.leader else auction.next_minimum)
+    price, leader = auction.price, auction.leader
+    if leader is None or bidder == leader or maximum < price:
+        return maximum < price
+    return maximum < price + auction.increment(price)
 
 
 def accept(auction: Auction, bid_id: str, bidder: str, maximum: int, received_at: int) -> Accepted:
     """Takes a bid that is not too low into the auction: leader, price, and what it did. Does not move the end."""
     item, leader = auction.item, auction.leader
-    auction.bids[bid_id] = AcceptedBid(bidder, maximum, received_at)
+    auction.bids[bid_id] = _new(AcceptedBid, (bidder, maximum, received_at))
     auction.bidders[bidder] = auction.bidders.get(bidder, 0) + 1
     auction.count += 1
     if auction.buy_now_offered and item.buy_now is not None and maximum >= item.buy_now:
@@ -107,7 +115,7 @@ def accept(auction: Auction, bid_id: str, bidder: str, maximum: int, received_at
         return Accepted("BUY_NOW", None if leader == bidder else leader)
     if leader is not None and leader != bidder and maximum <= auction.top:
         auction.second = maximum if auction.second is None else max(auction.second, maximum)
-        made = Accepted("ACCEPTED_OUTBID", answered=True)
+        made = _ANSWERED
     else:
         if leader is not None and leader != bidder:
             auction.second = auction.top
@@ -116,7 +124,7 @@ def accept(auction: Auction, bid_id: str, bidder: str, maximum: int, received_at
         status: Literal["ACCEPTED", "ACCEPTED_BELOW_RESERVE"] = "ACCEPTED"
         if item.reserve is not None and maximum < item.reserve:
             status = "ACCEPTED_BELOW_RESERVE"
-        made = Accepted(status, None if leader == bidder else leader)
+        made = _new(Accepted, (status, None if leader == bidder else leader, False))
     auction.price = price_of(auction, auction.price)
     if item.reserve is None or auction.top >= item.reserve:
         auction.buy_now_offered = False

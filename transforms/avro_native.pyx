@@ -529,23 +529,55 @@ cdef class Coder:
         return values
 
 
-# --- many log records at a time: chunks (transforms/event_runs.py, transforms/output_batches.py) ---
+# --- many log records at a time: chunks (event_runs.py, output_batches.py, log_merge.py) ---
 
 cdef array.array _NUMBERS = _array("q")
 
 
-def read_run(bytes payload not None, Py_ssize_t count, dict coders not None):
-    """`count` log records that fill `payload`, by column: (first offset, times, keys, events, start and end of each value).
+cdef class _Origins:
+    """Reads origins. Most have the source of the one before; then they share it too, which makes it quick to look up."""
+
+    cdef Node node, sources
+    cdef Py_ssize_t start, size  # where the last source stands in the payload
+    cdef object source
+
+    def __init__(self, Coder coder not None):
+        self.node = coder.top
+        self.sources = <Node>self.node.nodes[0]
+
+    cdef object read(self, Input *data):
+        cdef Py_ssize_t start = data.at
+        cdef int number
+        cdef object part, origin
+        if self.size and data.end - start >= self.size and not memcmp(data.data + self.start, data.data + start, self.size):
+            data.at += self.size
+        else:
+            self.source = _read(self.sources, data, 0)
+            self.start, self.size = start, data.at - start
+        origin = (<PyTypeObject *>self.node.built).tp_alloc(<PyTypeObject *>self.node.built, self.node.size)
+        Py_INCREF(self.source)
+        PyTuple_SET_ITEM(origin, 0, self.source)
+        for number in range(1, self.node.size):
+            part = _read(<Node>PyTuple_GET_ITEM(self.node.nodes, number), data, 0)
+            Py_INCREF(part)
+            PyTuple_SET_ITEM(origin, number, part)
+        return origin
+
+
+def read_run(bytes payload not None, Py_ssize_t count, dict coders not None, Coder origin_coder not None):
+    """`count` log records that fill `payload`, by column: (first offset, times, keys, events, start and end of each value, origins).
 
     coders: frame → Coder. The event is None where the value is none of theirs, or not what they read. None for the whole where a record has
-    no key, no value, an origin or headers, where offsets do not follow one another, and where the payload is damaged.
+    no value or has headers, where offsets do not follow one another, and where the payload is damaged.
     """
     cdef Input source, value
-    cdef list times = [], keys = [], events = []
+    cdef list times = [], keys = [], events = [], origins = []
     cdef array.array spans = array.clone(_NUMBERS, 2 * count, zero=False)
     cdef int64_t first = 0, offset
     cdef Py_ssize_t n, size
+    cdef int branch
     cdef Coder coder = None
+    cdef _Origins reader = _Origins(origin_coder)
     cdef bytes frame = b""
     source.data, source.at, source.end = <const unsigned char *>PyBytes_AS_STRING(payload), 0, PyBytes_GET_SIZE(payload)
     source.left = 0
@@ -557,11 +589,7 @@ def read_run(bytes payload not None, Py_ssize_t count, dict coders not None):
             elif offset != first + n:
                 return None
             times.append(_long(&source, 64))
-            if _byte(&source) != 2:
-                return None
-            size = _length(&source)
-            keys.append(PyBytes_FromStringAndSize(<const char *>source.data + source.at, size))
-            source.at += size
+            keys.append(_optional_bytes(&source))
             if _byte(&source) != 2:
                 return None
             size = _length(&source)
@@ -582,11 +610,93 @@ def read_run(bytes payload not None, Py_ssize_t count, dict coders not None):
                     if value.at != value.end:
                         event = None
             events.append(event)
-            if _byte(&source) or _byte(&source):
+            branch = _byte(&source)
+            if branch == 2:
+                origins.append(reader.read(&source))
+            elif branch == 0:
+                origins.append(None)
+            else:
+                return None
+            if _byte(&source):
                 return None
     except BadRecord:
         return None
-    return (first, times, keys, events, spans) if source.at == source.end else None
+    return (first, times, keys, events, spans, origins) if source.at == source.end else None
+
+
+cdef object _optional_bytes(Input *source):
+    """A union of null and bytes."""
+    cdef int branch = _byte(source)
+    cdef Py_ssize_t size
+    if branch == 0:
+        return None
+    if branch != 2:
+        _bad("BAD_INDEX")
+    size = _length(source)
+    source.at += size
+    return PyBytes_FromStringAndSize(<const char *>source.data + source.at - size, size)
+
+
+def find_places(bytes payload not None, Py_ssize_t count, Coder origin_coder not None):
+    """Of each of the `count` log records that fill `payload`: (its place in the order of a topic, payload, start and end behind its offset).
+
+    The place is (append time, source, offset, index) by its origin, and (append time, (), key, offset, value) without one. None for the whole
+    where a record has headers and where the payload is damaged.
+    """
+    cdef Input source
+    cdef list found = []
+    cdef int64_t offset
+    cdef Py_ssize_t n, start
+    cdef int branch
+    cdef _Origins reader = _Origins(origin_coder)
+    cdef object origin
+    source.data, source.at, source.end = <const unsigned char *>PyBytes_AS_STRING(payload), 0, PyBytes_GET_SIZE(payload)
+    source.left = 0
+    try:
+        for n in range(count):
+            offset = _long(&source, 64)
+            start = source.at
+            at = _long(&source, 64)
+            key = _optional_bytes(&source)
+            value = _optional_bytes(&source)
+            branch = _byte(&source)
+            if branch == 2:
+                origin = reader.read(&source)
+                place = (
+                    at,
+                    <object>PyTuple_GET_ITEM(origin, 0),
+                    <object>PyTuple_GET_ITEM(origin, 1),
+                    <object>PyTuple_GET_ITEM(origin, 2),
+                )
+            elif branch == 0:
+                place = (at, (), key or b"", offset, value or b"")
+            else:
+                return None
+            if _byte(&source):
+                return None
+            found.append((place, payload, start, source.at))
+    except BadRecord:
+        return None
+    return found if source.at == source.end else None
+
+
+def join_places(list found not None, int64_t first):
+    """The payload of the records that `find_places` found, with offsets from `first`."""
+    cdef char stack[4096]
+    cdef Buffer out
+    cdef Py_ssize_t n, start, end
+    cdef tuple one
+    cdef bytes payload
+    out.data, out.size, out.room, out.heap = stack, 0, 4096, NULL
+    try:
+        for n in range(len(found)):
+            one = <tuple?>found[n]
+            payload, start, end = <bytes?>one[1], one[2], one[3]
+            _put_long(&out, first + n)
+            _put(&out, PyBytes_AS_STRING(payload) + start, end - start)
+        return PyBytes_FromStringAndSize(out.data, out.size)
+    finally:
+        PyMem_Free(out.heap)
 
 
 def write_outputs(bytes writer not None, dict coders not None, int64_t first, list times not None, list emitted not None, prev):

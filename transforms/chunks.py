@@ -156,6 +156,9 @@ _UNBOUND = 1 << 62
 encode_record: Callable[[Record], bytes] = compile_codec(_SCHEMA, RECORDS, _UNBOUND, _UNBOUND).encode
 """Avro encoding of rails.Record, byte for byte what fastavro writes."""
 
+ORIGINS = compile_codec(load_schema("rails.Origin"), RECORDS, _UNBOUND, _UNBOUND)
+"""Codec of the origins of records, for those who read records in a way of their own."""
+
 _read_records = compile_reader(_SCHEMA, RECORDS, _UNBOUND)
 
 

@@ -1,8 +1,8 @@
-"""Chunks of plain events read by column, for a fold: what has an origin or headers, or is of another form, is read record by record."""
+"""Chunks of events read by column, for a fold: what has headers or no value, or is of another form, is read record by record."""
 
 from collections.abc import Iterable
 
-from transforms.chunks import Chunk
+from transforms.chunks import ORIGINS, Chunk
 from transforms.fold import Run
 from transforms.registry import Registry
 
@@ -25,14 +25,14 @@ class RunReader:
         self._misses = 0 if read_run is not None else _MISSES
 
     def read(self, chunk: Chunk) -> Run | None:
-        """The records of the chunk, or None where they do not all have a key and a value, no origin and no headers."""
+        """The records of the chunk, or None where they do not all have a value and no headers."""
         if self._misses >= _MISSES:
             return None
         payload = chunk.payload
-        found = read_run(payload, chunk.count, self._coders) if chunk.count else None
+        found = read_run(payload, chunk.count, self._coders, ORIGINS.coder) if chunk.count else None
         if found is None:
             self._misses += 1
             return None
         self._misses = 0
-        first, times, keys, events, spans = found
-        return Run(first, times, keys, events, lambda n: payload[spans[2 * n] : spans[2 * n + 1]])
+        first, times, keys, events, spans, origins = found
+        return Run(first, times, keys, events, lambda n: payload[spans[2 * n] : spans[2 * n + 1]], origins)

@@ -10,9 +10,13 @@ cdef class Context:
     cdef public Run _run
     cdef public object partition, shared, clock, at, offset, version
 
+    cpdef emit(self, topic, key, event)
+    cpdef upsert(self, topic, key, event, version)
+    cdef tuple _place(self, topic, key)
+
 
 cdef class Run:
-    cdef public list events, keys, times
+    cdef public list events, keys, origins, times
     cdef public object first, value
 
 
@@ -38,11 +42,15 @@ cdef class Shard:
     cpdef identify(self, emitted)
     cpdef _look_ahead(self, value, event)
     cpdef follow(self, target, position)
-    @cython.locals(context=Context, entities=dict, heap=list, emitted=list, ends=list, offset=Py_ssize_t,
-                   applied=Py_ssize_t, end=Py_ssize_t, number=Py_ssize_t)
+    @cython.locals(context=Context, entities=dict, heap=list, emitted=list, caused=list, offset=Py_ssize_t,
+                   applied=Py_ssize_t, end=Py_ssize_t, number=Py_ssize_t, carried=bint, proven=bint)
     cpdef fold_run(self, Run run)
     cpdef _count(self, where)
     cpdef _fire(self, Context context)
     cpdef _forget(self, key)
     cpdef _is_repeat(self, origin)
     cpdef _refuse(self, record, error, Context context, Py_ssize_t before)
+
+
+@cython.locals(split=dict, lists=tuple, one=tuple, caused=list, written=list)
+cpdef split_by_place(list times, list emitted)

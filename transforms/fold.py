@@ -195,12 +195,7 @@ class Context:
 
     def emit(self, topic: Topic, key: str, event: Any) -> None:
         """Writes a log output to the partition of `key` (5)."""
-        if key is self._key and topic.partitions == self._partitions:
-            # The shard's own entity: on as many partitions it has the same number, and the record has its bytes (1).
-            raw, partition = self._raw, self.partition
-        else:
-            raw = key.encode()
-            partition = partition_of(raw, topic.partitions)
+        raw, partition = self._place(topic, key)
         index = self._index
         self._index = index + 1
         self._emitted.append((topic.name, partition, raw, event, self.offset, index, None))
@@ -213,8 +208,16 @@ class Context:
 
     def upsert(self, topic: Topic, key: str, event: Any, version: int) -> None:
         """Writes a new state of `key`: readers keep the highest version, drivers may leave out what is overtaken."""
+        raw, partition = self._place(topic, key)
+        self._emitted.append((topic.name, partition, raw, event, self.offset, 0, version))
+
+    def _place(self, topic: Topic, key: str) -> tuple[bytes | None, int]:
+        """The bytes of a key and its partition."""
+        if key == self._key and topic.partitions == self._partitions:
+            # The shard's own entity: on as many partitions it has the same number, and the record has its bytes (1).
+            return self._raw, self.partition
         raw = key.encode()
-        self._emitted.append((topic.name, partition_of(raw, topic.partitions), raw, event, self.offset, 0, version))
+        return raw, partition_of(raw, topic.partitions)
 
     def set_deadline(self, name: str, at: int) -> None:
         """Calls `on_deadline` for this entity with the first record whose clock reaches `at` (ms); replaces one of that name.
@@ -239,22 +242,29 @@ class Context:
 
 
 class Run:
-    """Consecutive records of a partition, by column: all with a key and a value, none with an origin or headers, their events known.
+    """Consecutive records of a partition, by column: all with a value, none with headers, their events known.
 
     `record` gives any of them as a Record, by its offset.
     """
 
-    __slots__ = ("events", "first", "keys", "times", "value")
+    __slots__ = ("events", "first", "keys", "origins", "times", "value")
 
     def __init__(
-        self, first: int, times: list[int], keys: list[bytes], events: list[Any], value: Callable[[int], bytes]
+        self,
+        first: int,
+        times: list[int],
+        keys: list[bytes] | list[bytes | None],
+        events: list[Any],
+        value: Callable[[int], bytes],
+        origins: list[Origin | None] | None = None,
     ) -> None:
-        """`first` is the offset of the first record; `value` gives the bytes of the n-th."""
+        """`first` is the offset of the first record; `value` gives the bytes of the n-th; no `origins`: none has one."""
         self.first, self.times, self.keys, self.events, self.value = first, times, keys, events, value
+        self.origins = [None] * len(times) if origins is None else origins
 
     def record(self, offset: int) -> Record:
         n = offset - self.first
-        return Record(offset, self.times[n], self.keys[n], self.value(n), None, ())
+        return Record(offset, self.times[n], self.keys[n], self.value(n), self.origins[n], ())
 
 
 _new = tuple.__new__  # builds the records of the hot path without a call of their own constructors
@@ -445,30 +455,38 @@ class Shard:
         Only what is frequent is done here, everything else by `step`. To be given an identity before the shard goes into a snapshot.
         """
         context, entities, heap = self._context, self.entities, self._heap
-        key_of, on_event, reads = self._key, self._on_event, self._reads
-        partitions, number, carried = self.partitions, self.source.partition, self._carried
+        key_of, on_event, reads, carried_time = self._key, self._on_event, self._reads, self.processor.carried_time
+        partitions, number, carried, proven = self.partitions, self.source.partition, self._carried, self._proven
         if run.first != self.offset:
             raise Gap(f"{self._here(self.offset)}: expected this offset, got {run.first}")
         emitted: list[Emitted] = []
-        ends: list[int] = []  # how much there is after each record
+        caused: list[int] = []
         context._emitted, context._run, context._counted, context._partitions = emitted, run, "", partitions
         clock, offset, applied, end = self.clock, run.first - 1, 0, 0
-        for at, raw, event in zip(run.times, run.keys, run.events, strict=True):
+        for at, raw, event, origin in zip(run.times, run.keys, run.events, run.origins, strict=True):
             offset += 1
-            key = None
-            if type(event) in reads and not carried and not (heap and (heap[0][0] <= at or heap[0][0] <= clock)):
-                try:
-                    key = key_of(event)
-                except BadRecord:
-                    key = None  # `step` makes a dead letter of it
+            key, moved = None, at
+            if type(event) in reads:
+                if carried:
+                    moved = carried_time(event)
+                if not (heap and (heap[0][0] <= moved or heap[0][0] <= clock)):
+                    try:
+                        key = key_of(event)
+                    except BadRecord:
+                        key = None  # `step` makes a dead letter of it
             entity = entities.get(key)  # type: ignore[arg-type]
             if key is None or raw != key.encode() or (entity is None and partition_of(raw, partitions) != number):
                 self.offset = offset
                 self.emit_step(run.record(offset), emitted, event)
                 context._counted, context._partitions, clock = "", partitions, self.clock
             else:
-                if at > clock:
-                    clock = self.clock = context.clock = at
+                if moved > clock:
+                    clock = self.clock = context.clock = moved
+                if origin is not None and proven:
+                    self.offset = offset + 1
+                    if self._is_repeat(origin):
+                        self.counts.duplicate += 1
+                        continue
                 context._index, context._key, context._raw, context.offset, context.at = 0, key, raw, offset, at
                 try:
                     after = on_event(key, entity, event, context)
@@ -485,11 +503,12 @@ class Shard:
                     context._counted = ""
                 else:
                     applied += 1
-            end = len(emitted)
-            ends.append(end)
+            while end < len(emitted):
+                caused.append(at)
+                end += 1
         self.counts.applied += applied
         self.offset, self._last, context._run = offset + 1, run.record(offset), None
-        return _caused_at(run.times, ends), emitted
+        return caused, emitted
 
     def _count(self, where: str) -> None:
         setattr(self.counts, where, getattr(self.counts, where) + 1)
@@ -600,15 +619,18 @@ def dead_letter(source: Source, record: Record, error: BadRecord, attempt: int =
     )
 
 
-def _caused_at(times: list[int], ends: list[int]) -> list[int]:
-    """The time of the record that caused it, for each of what was emitted."""
-    if ends == list(range(1, len(times) + 1)):
-        return times
-    caused: list[int] = []
-    for at, end in zip(times, ends, strict=True):
-        while len(caused) < end:
-            caused.append(at)
-    return caused
+def split_by_place(times: list[int], emitted: list[Emitted]) -> dict[tuple[str, int], tuple[list[int], list[Emitted]]]:
+    """What was emitted, by target topic and partition, in order, each with its time."""
+    split: dict[tuple[str, int], tuple[list[int], list[Emitted]]] = {}
+    for at, one in zip(times, emitted, strict=True):
+        place = (one[0], one[1])
+        lists = split.get(place)
+        if lists is None:
+            lists = split[place] = [], []
+        caused, written = lists
+        caused.append(at)
+        written.append(one)
+    return split
 
 
 def record_checksum(record: Record) -> int:

@@ -10,10 +10,11 @@ import apache_beam as beam
 from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 
 from schemas.rails import Record
-from transforms.chunks import CHUNK_RECORDS, Chunk, by_partition, by_place, pack_chunk, records_in_order, unpack_chunk
+from transforms.chunks import CHUNK_RECORDS, Chunk, by_partition, by_place, records_in_order, unpack_chunk
 from transforms.event_runs import RunReader
-from transforms.fold import Emitted, Gap, Shard
+from transforms.fold import Emitted, Gap, Shard, split_by_place
 from transforms.garbage import collect_rarely
+from transforms.log_merge import merge_streams
 from transforms.loop import Stage
 from transforms.output_batches import OutputEncoder
 from transforms.registry import Registry
@@ -111,7 +112,7 @@ class _FoldShard(beam.DoFn):
         if self.start_from is not None:
             self.start_from.restore(shard)
         for times, emitted in fold_chunks(shard, chunks, self.engine.registry):
-            for place, caused, written in _by_place(times, emitted):
+            for place, (caused, written) in split_by_place(times, emitted).items():
                 if place not in streams:
                     streams[place] = _Stream(*place, encoder)
                 yield from streams[place].add(caused, written)
@@ -121,23 +122,6 @@ class _FoldShard(beam.DoFn):
         yield beam.pvalue.TaggedOutput("summaries", shard_summary(shard))
         if self.start_from is not None:
             yield beam.pvalue.TaggedOutput("snapshots", (*shard.source, shard.offset, encode_shard(shard)))
-
-
-def _by_place(times: list[int], emitted: list[Emitted]) -> Iterable[tuple[tuple[str, int], list[int], list[Emitted]]]:
-    """What was emitted, by target topic and partition, in order, each with its time."""
-    if not emitted:
-        return []
-    if len({one[1] for one in emitted}) == 1 == len({one[0] for one in emitted}):
-        return [(emitted[0][:2], times, emitted)]
-    split: dict[tuple[str, int], tuple[list[int], list[Emitted]]] = {}
-    for at, one in zip(times, emitted, strict=True):
-        place = one[:2]
-        if place not in split:
-            split[place] = [], []
-        caused, written = split[place]
-        caused.append(at)
-        written.append(one)
-    return [(place, *lists) for place, lists in split.items()]
 
 
 class _Stream:
@@ -257,17 +241,5 @@ class AppendOutputs(beam.PTransform):
 
 def _append(element: tuple[tuple[str, int], Iterable[Chunk]]) -> Iterator[Chunk]:
     (topic, partition), chunks = element
-    records = [record for chunk in chunks for record in unpack_chunk(chunk)]
-    records.sort(key=_place)
-    clock = -1
-    for first in range(0, len(records), CHUNK_RECORDS):
-        batch = [record._replace(offset=first + i) for i, record in enumerate(records[first : first + CHUNK_RECORDS])]
-        yield pack_chunk(topic, partition, batch, clock)
-        clock = batch[-1].at
-
-
-def _place(record: Record) -> tuple[Any, ...]:
-    origin = record.origin
-    if origin is None:  # upserts of a key come from one stream: in its order, whatever chunk came first
-        return record.at, (), record.key or b"", record.offset, record.value or b""
-    return record.at, origin.source, origin.offset, origin.index
+    with collect_rarely():
+        yield from merge_streams(topic, partition, chunks, CHUNK_RECORDS)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from schemas.rails import Header, Origin, Record, Source
+from schemas.rails import Header, Origin, Position, Record, Source
 from transforms.chunks import Chunk, pack_chunk
 from transforms.event_runs import RunReader, read_run
 from transforms.event_types import EventTypes
@@ -90,9 +90,7 @@ def test_what_is_no_event_of_the_kinds_has_none(value: bytes, place: int) -> Non
 @pytest.mark.parametrize(
     "change",
     [
-        {"key": None},
         {"value": None},
-        {"origin": Origin(Source("s", "t", 0), 1, 0, None)},
         {"headers": (Header("a", b"b"),)},
         {"offset": 1},
     ],
@@ -102,6 +100,26 @@ def test_one_record_of_another_form_and_there_is_no_run(change: dict[str, Any], 
     log = log_of(flat)
     log[place] = log[place]._replace(**change)
     assert read(log) is None
+
+
+@compiled
+def test_keys_may_be_missing_and_origins_are_read() -> None:
+    """Ticks have no key; where the source is that of the record before it is the same object."""
+    sources = [Source("s", "t", 0), Source("s", "t", 1), Source("stage", "topic", 1)]
+    log = [
+        record._replace(
+            key=None if i % 7 == 3 else record.key,
+            origin=None
+            if i % 11 == 5
+            else Origin(sources[i // 4 % 3], i, i % 2, Position(i - 1, 0) if i % 3 else None),
+        )
+        for i, record in enumerate(log_of(flat))
+    ]
+    run = read(log)
+    assert run is not None and [run.record(record.offset) for record in log] == log
+    first, second = run.origins[:2]
+    assert first is not None and second is not None and first.source is second.source
+    assert all(type(o) is Origin and type(o.source) is Source for o in run.origins if o is not None)
 
 
 @compiled
@@ -122,7 +140,7 @@ def test_a_damaged_chunk_is_no_run() -> None:
 @compiled
 def test_it_gives_up_after_three_chunks_in_vain() -> None:
     good = pack_chunk("t", 0, log_of(Other))
-    bad = pack_chunk("t", 0, [record._replace(key=None) for record in log_of(Other)])
+    bad = pack_chunk("t", 0, [record._replace(value=None) for record in log_of(Other)])
     for before, found in ((1, True), (2, True), (3, False)):
         reader = RunReader(EVENTS, (Other,))
         assert [reader.read(bad) for _ in range(before)] == [None] * before

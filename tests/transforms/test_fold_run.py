@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from schemas.rails import Record, Tick, Version
+from schemas.rails import Origin, Position, Record, Source, Tick, Version
 from tests.transforms import toys
 from tests.transforms.toys import Do, Unread, do, key_of, make_shard, records
 from transforms.errors import BadRecord
-from transforms.fold import Context, Gap, Output, Run, Shard, Topic, WrongState
+from transforms.fold import Context, Gap, MissingRecord, Output, Run, Shard, Topic, WrongState
 from transforms.snapshots import encode_shard
 
 KEYS = [key_of(0, n=n) for n in range(4)]
@@ -40,9 +40,10 @@ def run_of(log: list[Record]) -> Run:
     return Run(
         log[0].offset,
         [record.at for record in log],
-        [record.key or b"" for record in log],
+        [record.key for record in log],
         [toys.EVENTS.decode(record.value or b"") for record in log],
         lambda n: log[n].value or b"",
+        [record.origin for record in log],
     )
 
 
@@ -84,6 +85,60 @@ def test_a_run_is_its_records_one_by_one(seed: int) -> None:
         assert (times, other.identify(emitted)) == expected
         assert encode_shard(other) == encode_shard(one)
     assert other.counts.dead_lettered > 0 < other.counts.applied
+
+
+class Carried(Sturdy):
+    """Its clock is in its events, as of another topic."""
+
+    carries_clock = True
+
+    def carried_time(self, event: Any) -> int:
+        return event.n * 10 if type(event) is Do and event.what in ("add", "say") else -1
+
+    def key(self, event: Do) -> str | None:
+        return toys.Toy.key(self, event)
+
+
+def with_origins(log: list[Record], seed: int) -> list[Record]:
+    """The records as two shards have written them, some of them twice."""
+    rng = random.Random(seed)
+    prevs: dict[Source, Position] = {}
+    made: list[Record] = []
+    for record in log:
+        if made and rng.random() < 0.2:
+            made.append(rng.choice(made[-3:]))
+        source = Source("s", "t", rng.randrange(2))
+        place = Position(record.offset // 2, record.offset % 2)
+        made.append(record._replace(origin=Origin(source, *place, prevs.get(source)) if rng.random() < 0.9 else None))
+        if made[-1].origin is not None:
+            prevs[source] = place
+    return [record._replace(offset=i) for i, record in enumerate(made)]
+
+
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("kind", [Sturdy, Carried])
+def test_a_run_of_what_stages_wrote_is_its_records_one_by_one(kind: type[Sturdy], seed: int) -> None:
+    """Repeats are passed over, after they have moved the clock; the clock may be one that is carried."""
+    one, other = make_shard(processor=kind()), make_shard(processor=kind())
+    log = with_origins(random_log(seed), seed)
+    for part in (log[:40], log[40:]):
+        expected = by_steps(one, part)
+        times, emitted = other.fold_run(run_of(part))
+        assert (times, other.identify(emitted)) == expected
+        assert encode_shard(other) == encode_shard(one)
+    assert other.counts.duplicate > 0 and other.clock > 0
+
+
+def test_what_a_stage_wrote_and_never_arrived_stops_a_run() -> None:
+    source = Source("s", "t", 0)
+    log = records(do(KEYS[0], "add"), do(KEYS[1], "add"))
+    log = [
+        log[0]._replace(origin=Origin(source, 1, 0, None)),
+        log[1]._replace(origin=Origin(source, 3, 0, Position(2, 0))),
+    ]
+    for fold in (lambda shard: by_steps(shard, log), lambda shard: shard.fold_run(run_of(log))):
+        with pytest.raises(MissingRecord, match=r"toy\.in/0/1: s/t/0 wrote 3\.0"):
+            fold(make_shard())
 
 
 class Watcher(Sturdy):
