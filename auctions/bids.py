@@ -41,7 +41,7 @@ class BidValidation(Processor):
         self.geo, self.refuse_mismatch = geo, refuse_mismatch
 
     def key(self, event: BidPlaced | BidRetracted | Tick) -> str | None:
-        if type(event) is Tick:
+        if isinstance(event, Tick):
             return None
         if not is_id(event.auction_id):
             raise BadRecord("BAD_ID", "auction_id")
@@ -55,7 +55,7 @@ class BidValidation(Processor):
             raise BadRecord("BAD_ID", "bid_id")
         if not is_account_id(event.bidder_id):
             raise BadRecord("BAD_ID", "bidder_id")
-        if type(event) is BidRetracted:
+        if isinstance(event, BidRetracted):
             if len(event.reason) > MAX_REASON:
                 raise BadRecord("TOO_LONG", "reason")
             retraction = RetractionReceived(event.bid_id, key, event.bidder_id, event.reason, context.clock)
