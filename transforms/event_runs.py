@@ -1,4 +1,4 @@
-"""Chunks of events read by column, for a fold: what has headers or no value, or is of another form, is read record by record."""
+"""Chunks of events read by column, for a fold: what has headers of a client or no value, or is of another form, is read record by record."""
 
 from collections.abc import Iterable
 
@@ -25,7 +25,7 @@ class RunReader:
         self._misses = 0 if read_run is not None else _MISSES
 
     def read(self, chunk: Chunk) -> Run | None:
-        """The records of the chunk, or None where they do not all have a value and no headers."""
+        """The records of the chunk, or None where one has no value, or headers of a client."""
         if self._misses >= _MISSES:
             return None
         payload = chunk.payload

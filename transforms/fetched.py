@@ -37,9 +37,12 @@ class Fetched:
         return len(self.times)
 
     @property
-    def plain(self) -> bool:
-        """Whether no record has an origin or headers."""
-        return self._read is None
+    def origins(self) -> list[Origin | None] | None:
+        """The origin of each record, None where it has none; None for all if a record has headers of a client."""
+        if self._read is None:
+            return [None] * len(self.times)
+        origins, headers, _ = zip(*self._read, strict=True)
+        return None if any(headers) else list(origins)
 
     @property
     def traces(self) -> dict[int, bytes]:

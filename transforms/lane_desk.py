@@ -40,10 +40,10 @@ class Desk:
 
     def _fold(self, fetched: Fetched) -> tuple[Sequence[int], list[Emitted]]:
         """What is emitted, and for each the append time of its cause."""
-        shard, keys, values = self.shard, fetched.keys, fetched.values
-        if fetched.plain and len(keys) >= RUN_RECORDS and None not in keys and all(values):
+        shard, values = self.shard, fetched.values
+        if len(values) >= RUN_RECORDS and all(values) and (origins := fetched.origins) is not None:
             events = self._events(values)
-            return shard.fold_run(Run(fetched.first, fetched.times, keys, events, values.__getitem__))
+            return shard.fold_run(Run(fetched.first, fetched.times, fetched.keys, events, values.__getitem__, origins))
         emitted: list[Emitted] = []
         caused: list[int] = []
         for record in fetched.records():

@@ -78,10 +78,10 @@ def test_properties(reader: LogReader, consumer: FakeConsumer) -> None:
 def test_records_are_columns_by_partition(reader: LogReader, consumer: FakeConsumer) -> None:
     consumer.messages = [message(0, 5), message(0, 6, [("x", b"y")]), message(1, 9), message(0, 7)]
     found = reader.read(10, 0)
-    assert [(f.partition, f.first, len(f), f.plain, f.values) for f in found] == [
-        (0, 5, 2, False, [b"5", b"6"]),
-        (1, 9, 1, True, [b"9"]),
-        (0, 7, 1, True, [b"7"]),
+    assert [(f.partition, f.first, len(f), f.origins, f.values) for f in found] == [
+        (0, 5, 2, None, [b"5", b"6"]),
+        (1, 9, 1, [None], [b"9"]),
+        (0, 7, 1, [None], [b"7"]),
     ]
     assert [r.headers for r in found[0].records()] == [(), (Header("x", b"y"),)]
     assert found[1].records()[0] == (9, 1009, b"k", b"9", None, ())
@@ -177,9 +177,10 @@ def test_parts_of_what_was_fetched() -> None:
     fetched = Fetched(0, 5, [1, 2, 3], [b"k"] * 3, [b"v"] * 3, read)
     assert fetched.before(8) is fetched and fetched.before(5) is None
     part = fetched.before(7)
-    assert part is not None and part.times == [1, 2] and part.traces == {6: b"a" * 32} and not part.plain
+    assert part is not None and part.times == [1, 2] and part.traces == {6: b"a" * 32} and part.origins == [None, None]
     plain = Fetched(0, 5, [1, 2, 3], [b"k"] * 3, [b"v"] * 3).before(6)
-    assert plain is not None and plain.plain and len(plain.records()) == 1
+    assert plain is not None and plain.origins == [None] and len(plain.records()) == 1
+    assert Fetched(0, 5, [1], [b"k"], [b"v"], [(None, (Header("h", b""),), None)]).origins is None
 
 
 def test_topic_ids_are_names_of_files() -> None:
