@@ -1,32 +1,109 @@
-"""Auctions live between real topics of Kafka: bids with money behind them, closes by the ticker, replays byte for byte, mails."""
+"""Auctions live between real topics of Kafka, in a process and on a cluster: money behind bids, closes by the ticker, replays, mails."""
 
+import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from auctions import topics
 from auctions.intake import client_topic
 from payments import topics as payment_topics
 from pipelines import auction_mailer, auctions_live, auctions_verify
+from pipelines.auction_jobs import NAMES
 from pipelines.auction_stages import TICKED as OF_AUCTIONS
+from pipelines.live_job import LiveJob
 from pipelines.live_writer import LiveWriter
 from pipelines.payments_ticker import TICKED, run_ticker
 from pipelines.registry import REGISTRY
 from pipelines.topics import PLATFORM, make_topics
 from schemas.auctions import AuctionOutcome, BidPlaced, ItemListed
 from schemas.payments import AccountOpened, Money, PaymentInitiated
+from stack.cluster import Stack
 from stack.kafka import Broker
 from stack.services import wait_until
 from tests.pipelines.auction_runs import events
-from transforms.kafka_settings import kafka_settings
+from transforms.kafka_settings import KafkaSettings, kafka_settings
 from transforms.kafka_topics import KafkaTopics
 
 PEOPLE = ("anna", "bert", "carl", "sally")
 AUCTIONS, LASTS_MS = 6, 12_000
 STAGES = ("Admission", "Accounts", "Items", "Bids", "House", "Funds", "Notices")
+DOWN_S = float(os.environ.get("BEAM_ON_RAILS_DOWN_S", "3"))  # how long after the last end nothing is validated
+FLAGS = ("--soon_ms=4000", "--no_metrics")
+
+Check = Callable[[], None]  # raises when the job has ended
+
+
+def until(holds: Callable[[], bool], check: Check, seconds: float) -> None:
+    """Waits until it holds, as long as the job runs."""
+
+    def looked() -> bool:
+        check()
+        return holds()
+
+    assert wait_until(looked, seconds)
+
+
+@contextmanager
+def in_process(bootstrap: str, folder: Path) -> Iterator[Check]:
+    """The job on the DirectRunner, in a process of its own."""
+    command = [sys.executable, "-m", "pipelines.auctions_live", "--runner=DirectRunner", "--streaming", *FLAGS]
+    with (folder / "job.log").open("wb") as log:
+        job = subprocess.Popen(
+            [*command, f"--bootstrap={bootstrap}", f"--snapshots={folder}/snapshots"], stdout=log, stderr=log
+        )
+
+    def check() -> None:
+        assert job.poll() is None, (folder / "job.log").read_text(encoding="utf-8", errors="replace")[-3_000:]
+
+    try:
+        yield check
+    finally:
+        job.terminate()
+        job.wait(20)
+
+
+@contextmanager
+def on_flink(stack: Stack, folder: Path, *only: str) -> Iterator[Check]:
+    """A job of these stages on the cluster, of all if none is named."""
+    options = SimpleNamespace(
+        bootstrap=stack.bootstrap, kafka_config="", lanes=1, point="latency", engine="FlinkRunner"
+    )
+    flags = [
+        *FLAGS,
+        f"--snapshots={folder}/snapshots",
+        "--snapshot_s=2",
+        *([f"--only={','.join(only)}"] if only else ()),
+    ]
+    job = LiveJob(stack, options, "pipelines.auctions_live", *flags)
+    try:
+        until(lambda: (job.found() or {}).get("state") == "RUNNING", job.check, 60)
+        yield job.check
+    finally:
+        job.close()
+
+
+@pytest.fixture
+def settings(stack: Stack) -> KafkaSettings:
+    """Of the cluster's broker, all topics made anew."""
+    found = kafka_settings(stack.bootstrap, environment={})
+    kafka, names = KafkaTopics(found), [topic.name for topic in PLATFORM]
+    try:
+        kafka.delete(names)
+        assert wait_until(lambda: not kafka.find(names), 30)
+    finally:
+        kafka.close()
+    assert make_topics(found, table=PLATFORM)[1] == []
+    return found
 
 
 def lines(event: Any, key: str) -> tuple[str, int, bytes, bytes]:
@@ -35,98 +112,134 @@ def lines(event: Any, key: str) -> tuple[str, int, bytes, bytes]:
     return topic.name, topic.partition_of(key.encode()), key.encode(), REGISTRY.encode(event)
 
 
-def test_bids_are_decided_backed_and_settled(broker: Broker, tmp_path: Path) -> None:
-    settings = kafka_settings(broker.bootstrap, environment={})
-    assert make_topics(settings, table=PLATFORM)[1] == []
+@contextmanager
+def ticking(settings: KafkaSettings) -> Iterator[None]:
+    """Ticks on all topics that need them, for the length of a `with`."""
     stop = threading.Event()
     ticker = threading.Thread(target=run_ticker, args=(settings, 0.5, stop, print, (*TICKED, *OF_AUCTIONS)))
-    log = (tmp_path / "job.log").open("wb")
-    command = [
-        sys.executable,
-        "-m",
-        "pipelines.auctions_live",
-        "--runner=DirectRunner",
-        "--streaming",
-        "--soon_ms=4000",
-    ]
-    flags = ["--soon_ms=4000", f"--bootstrap={broker.bootstrap}", f"--snapshots={tmp_path}/snapshots", "--no_metrics"]
-    job = subprocess.Popen([*command, *flags], stdout=log, stderr=log)
+    ticker.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        ticker.join()
+
+
+def sell(settings: KafkaSettings, check: Check, before: Check = lambda: None, among: Check = lambda: None) -> int:
+    """Opens accounts with money, lists the items, and bids when they are open; when the last of them ends (ms).
+
+    `before` is called before the first bid, `among` in their middle."""
     writer = LiveWriter(settings)
     try:
-        ticker.start()
         now = int(time.time() * 1000)
         for person in PEOPLE:
             writer.write([lines(AccountOpened(f"o-{person}", person, 0, "EUR", 0, None, False, now), person)])
         writer.flush()
         for person in PEOPLE[:3]:
-            paid = PaymentInitiated(
-                f"d-{person}", "DEPOSIT", None, person, Money(50_000, "EUR"), *[None] * 4, "bank", now
-            )
+            money = Money(50_000, "EUR")
+            paid = PaymentInitiated(f"d-{person}", "DEPOSIT", None, person, money, *[None] * 4, "bank", now)
             writer.write([lines(paid, paid.payment_id)])
         starts, ends = now + 25_000, now + 25_000 + LASTS_MS
         for number in range(AUCTIONS):
             name = f"x{number}"
-            item = (
-                name,
-                name,
-                "sally",
-                "A thing",
-                "",
-                "things",
-                ("old",),
-                "EUR",
-                100,
-                *[None] * 3,
-                starts,
-                ends,
-                None,
-                None,
-            )
-            writer.write([lines(ItemListed(*item, number % 2 == 0), name)])
+            described = (name, name, "sally", "A thing", "", "things", ("old",), "EUR", 100)
+            nothing: list[Any] = [None] * 3
+            item = ItemListed(*described, *nothing, starts, ends, None, None, number % 2 == 0)
+            writer.write([lines(item, name)])
         writer.flush()
-        assert wait_until(lambda: time.time() * 1000 > starts + 1_500, 60)
+        until(lambda: time.time() * 1000 > starts + 1_500, check, 60)
+        before()
         for number in range(AUCTIONS * 9):
+            if number == AUCTIONS * 4:
+                among()
             name, bidder = f"x{number % AUCTIONS}", PEOPLE[number // AUCTIONS % 3]
             bid = BidPlaced(f"b{number}", name, bidder, None, Money(200 + 90 * number, "EUR"), None, None, now)
             writer.write([lines(bid, name)])
             time.sleep(0.05)
         writer.flush()
-        assert wait_until(lambda: done(settings) or job.poll() is not None, 120) and job.poll() is None, tail(tmp_path)
-        stop.set()
-        ticker.join()
-        at_rest(settings)
+        return ends
     finally:
-        stop.set()
-        ticker.join()
         writer.close()
-        job.terminate()
-        job.wait(20)
-        log.close()
-    place = f"--bootstrap={broker.bootstrap}"
-    assert auctions_verify.run([place, "--from_topics", f"--output={tmp_path}/kept"]) == 0
-    outcomes = events(tmp_path / "kept", topics.OUTCOMES.name, AuctionOutcome)
-    assert len(outcomes) == AUCTIONS and {end.outcome for end in outcomes} == {"SOLD"}
+
+
+def settle(settings: KafkaSettings, check: Check) -> None:
+    """Returns when all auctions are over and no decision, hold or payment is left."""
+    until(lambda: told(settings) >= 2 * AUCTIONS, check, 120)
+
+
+def judge(bootstrap: str, folder: Path) -> None:
+    """Every invariant over the topics; all bids were received before the end, so all were decided by what they offer; replays are exact."""
+    assert auctions_verify.run([f"--bootstrap={bootstrap}", "--from_topics", f"--output={folder}/kept"]) == 0
+    outcomes = events(folder / "kept", topics.OUTCOMES.name, AuctionOutcome)
+    # A job that was killed may have written one twice.
+    by_auction = {end.auction_id: end for end in outcomes}
+    assert len(by_auction) == AUCTIONS and {end.outcome for end in outcomes} == {"SOLD"}
+    assert len(set(outcomes)) == AUCTIONS
     # With money behind them bids are decided in the order of the answers, and may be too low by then.
-    assert {end.bids for end in outcomes if int(end.auction_id[1:]) % 2} == {9} and min(
-        end.bids for end in outcomes
-    ) > 1
+    assert {end.bids for name, end in by_auction.items() if int(name[1:]) % 2} == {9}
+    assert min(end.bids for end in outcomes) > 1
     only = ",".join(STAGES[2:])
-    assert auctions_live.run([f"--input={tmp_path}/kept/topics", "--soon_ms=4000", f"--only={only}"]) == 0
-    assert auction_mailer.run([f"--input={tmp_path}/kept/topics", f"--outbox={tmp_path}/outbox"]) == 0
-    counts = auction_mailer.counts_of(tmp_path / "outbox")
+    assert auctions_live.run([f"--input={folder}/kept/topics", "--soon_ms=4000", f"--only={only}"]) == 0
+    assert auction_mailer.run([f"--input={folder}/kept/topics", f"--outbox={folder}/outbox"]) == 0
+    counts = auction_mailer.counts_of(folder / "outbox")
     assert counts["SOLD", "SENT"] == counts["PURCHASED", "SENT"] == AUCTIONS
 
 
-def done(settings: Any) -> bool:
-    """All auctions are over: each has an outcome, and EndingSoon before it."""
+def test_bids_are_decided_backed_and_settled(broker: Broker, tmp_path: Path) -> None:
+    found = kafka_settings(broker.bootstrap, environment={})
+    assert make_topics(found, table=PLATFORM)[1] == []
+    with in_process(broker.bootstrap, tmp_path) as check:
+        with ticking(found):
+            sell(found, check)
+            settle(found, check)
+        at_rest(found)
+    judge(broker.bootstrap, tmp_path)
+
+
+def test_on_flink_the_workers_killed_among_the_bids(stack: Stack, settings: KafkaSettings, tmp_path: Path) -> None:
+    killed = []
+
+    def kill() -> None:
+        killed.extend(stack.worker_pool().workers())
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+
+    with on_flink(stack, tmp_path) as check:
+        with ticking(settings):
+            sell(settings, check, among=kill)
+            settle(settings, check)
+        at_rest(settings)
+    assert killed
+    judge(stack.bootstrap, tmp_path)
+
+
+def test_nothing_validated_around_the_close(stack: Stack, settings: KafkaSettings, tmp_path: Path) -> None:
+    """Every bid received before the end counts, however late it is validated: the job that does it ends before the first
+    bid, and comes back when all auctions should be over."""
+    others = [name for name in NAMES if name != "Bids"]
+    with on_flink(stack, tmp_path, *others) as check, ExitStack() as later:
+        with ticking(settings):
+            validation = ExitStack()
+            validation.enter_context(on_flink(stack, tmp_path, "Bids"))
+            ends = sell(settings, check, before=validation.close)
+            until(lambda: time.time() * 1000 > ends + DOWN_S * 1000, check, 60 + DOWN_S)
+            assert told(settings) == 0, "no auction is over before its bids are validated"
+            later.enter_context(on_flink(stack, tmp_path, "Bids"))
+            settle(settings, check)
+        at_rest(settings)
+    judge(stack.bootstrap, tmp_path)
+
+
+def told(settings: KafkaSettings) -> int:
+    """Records of auction.outcomes: of each auction EndingSoon, and how it ended; more where a job was killed."""
     kafka = KafkaTopics(settings)
     try:
-        return sum(high for _, high in kafka.watermarks(topics.OUTCOMES.name)) >= 2 * AUCTIONS
+        return sum(high for _, high in kafka.watermarks(topics.OUTCOMES.name))
     finally:
         kafka.close()
 
 
-def at_rest(settings: Any, seconds: float = 20) -> None:
+def at_rest(settings: KafkaSettings, seconds: float = 20) -> None:
     """Waits until nothing has been appended for so long."""
     kafka, last, since = KafkaTopics(settings), -1, time.monotonic()
     try:
@@ -137,7 +250,3 @@ def at_rest(settings: Any, seconds: float = 20) -> None:
             time.sleep(1)
     finally:
         kafka.close()
-
-
-def tail(folder: Path) -> str:
-    return (folder / "job.log").read_text(encoding="utf-8", errors="replace")[-3_000:]
