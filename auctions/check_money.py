@@ -11,14 +11,14 @@ from auctions.backing import CAPTURE, parse_payment_id
 from payments import topics as payment_topics
 from payments.logs import Logs, events
 from schemas.auctions import AuctionOutcome, BidReceived, ItemListed
-from schemas.payments import AccountBalance, PaymentConfirmed, PaymentStatus
+from schemas.payments import AccountBalance, LedgerEntry, PaymentConfirmed, PaymentStatus
 
 Purse = tuple[str, str]
 """A person and a currency."""
 
 
 def check_money(logs: Logs) -> list[str]:
-    """What differs: persons whose money is not what it should be, money that is still held, and totals. For a drained log."""
+    """What differs: persons whose money is not what it should be, money that is still held for auctions, and totals. For a drained log."""
     person_of: dict[str, str] = {}
     for _, _, bid in events(logs, topics.LOG.name, BidReceived):
         person_of.setdefault(bid.account_id, bid.bidder_id)
@@ -29,9 +29,10 @@ def check_money(logs: Logs) -> list[str]:
         held = newest.get(state.account_id)
         if held is None or held.revision < state.revision:
             newest[state.account_id] = state
+    own = _holds_of_clients(logs)
     for account, state in newest.items():
         have[person_of.get(account, account), state.currency] += state.balance
-        if state.debits_pending:
+        if state.debits_pending and account not in own:
             found.append(f"{account}: {state.debits_pending} {state.currency} are still held")
     should, outside = _clients(logs, person_of)
     for person, minor, currency in _auctions(logs):
@@ -44,6 +45,17 @@ def check_money(logs: Logs) -> list[str]:
         if total != outside[currency]:
             found.append(f"{currency}: {total} in all accounts, {outside[currency]} came in")
     return found
+
+
+def _holds_of_clients(logs: Logs) -> set[str]:
+    """Accounts with holds that no auction asked for, which may stay; of those of auctions `checkers.check_settlement` tells each one."""
+    ids = {
+        status.payment_id
+        for _, _, status in events(logs, payment_topics.STATUS.name, PaymentStatus)
+        if status.kind == "HOLD" and parse_payment_id(status.payment_id, status.reference) is None
+    }
+    entries = events(logs, payment_topics.JOURNAL.name, LedgerEntry)
+    return {entry.account_id for _, _, entry in entries if entry.leg == "HOLD" and entry.payment_id in ids}
 
 
 def _clients(logs: Logs, person_of: dict[str, str]) -> tuple[Counter[Purse], Counter[str]]:

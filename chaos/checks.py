@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos.canaries import files, scan
+from chaos.reading import read_all
 from chaos.results import Control
 from chaos.system import System
 from chaos.usual_sink import USUAL
@@ -20,11 +21,9 @@ from transforms.chunks import unpack_chunk
 from transforms.errors import BadRecord
 from transforms.fold import DEAD_LETTERS
 from transforms.kafka_settings import KafkaSettings
-from transforms.log_reader import LogReader
 from transforms.topic_files import read_topic
 
 _SIGNS = {"DEBIT": -1, "CAPTURE": -1, "CREDIT": 1, "UNWIND": 1}
-_QUIET_READS = 20  # in a row without a record, of 0.1 s
 
 
 def wrong_balances(records: Iterable[Record]) -> int:
@@ -56,25 +55,6 @@ def control_reader(folder: Path) -> tuple[Control, list[str]]:
         if bad := wrong_balances(once):
             violations.append(f"{topics.JOURNAL.name}/{number}: {bad} accounts are not the sum of their entries")
     return Control("reader without filter", records, doubled, f"{wrong} accounts with a wrong balance"), violations
-
-
-def read_all(settings: KafkaSettings, topic: str, partitions: int, from_clients: bool = False) -> Iterator[Record]:
-    """Everything on a topic, to its end now."""
-    reader = LogReader(settings.resolved(), topic, "chaos.check", from_clients)
-    try:
-        bounds = reader.bounds(range(partitions))
-        places = {number: bound.low for number, bound in bounds.items() if bound.low < bound.end}
-        reader.seek(places)
-        left = sum(bound.end - bound.low for bound in bounds.values())
-        quiet = 0
-        while left > 0 and quiet < 50 * _QUIET_READS:
-            found = reader.read(5_000, 0.1)
-            quiet = 0 if found else quiet + 1
-            for fetched in found:
-                left -= len(fetched)
-                yield from fetched.records()
-    finally:
-        reader.close()
 
 
 def control_sink(settings: KafkaSettings) -> Control:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from chaos.checks import control_reader, control_sink, find_canaries
 from chaos.faults import FAULTS
+from chaos.market import judge, rest
 from chaos.results import Control, Outcome, Result
 from chaos.schedule import Planned
 from chaos.system import System
@@ -60,18 +61,24 @@ def finish(system: System, seed: int, outcomes: list[Outcome], keep: Path) -> Re
     """Lets everything arrive, ends the job, and runs every checker; the topics are put into `keep`."""
     if outcomes:
         provoke(system)
+    violations = list(system.violations)
     system.load.pause()
+    if system.market and (late := system.market.finish()):
+        violations.append(late)
     arrived = drain(system.direct, system.job, system.watch, system.ticker.stopped, _DRAIN_S)
     seconds = time.monotonic() - system.began
-    violations = list(system.violations)
     if not arrived:
         violations.append(f"not drained within {_DRAIN_S:g} s: {system.watch.shown(seconds, system.load.payments)[0]}")
+    if system.market and not rest(system.direct):
+        violations.append("something is appended without end")
     violations += find_canaries(system)
     system.job.close()
     system.control.close()
     options = parse_options(["--from_topics"], VerifyOptions)
     found = verify_topics(options, system.direct, keep)
     reader, wrong = control_reader(keep / "topics")
+    if system.market:
+        wrong += judge(system.direct, keep / "auctions")
     controls = (reader, control_sink(system.direct))
     return Result(
         seed=seed,

@@ -17,16 +17,19 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
+from chaos import market
 from chaos.canaries import card_number
 from chaos.load import Load
+from chaos.market import Market
 from chaos.proxy import HOST, Proxy
 from chaos.usual_sink import USUAL
 from payments.live_stages import KINDS
+from pipelines.auction_stages import TICKED as OF_AUCTIONS
 from pipelines.common import UsageError
 from pipelines.live_job import LiveJob
 from pipelines.live_watch import Watch
-from pipelines.payments_ticker import run_ticker
-from pipelines.topics import METRICS, make_topics
+from pipelines.payments_ticker import TICKED, run_ticker
+from pipelines.topics import ALL, METRICS, PLATFORM, make_topics
 from schemas.rails import Record
 from stack.cluster import Stack
 from stack.errors import StackError
@@ -124,7 +127,9 @@ class System:
         seed: int,
         tell: Callable[[str], None],
         accounts: int = 120,
+        auctions: bool = False,
     ) -> None:
+        """`auctions`: their stages run in the same job, and there is a market beside the payments."""
         self.folder, self.rate, self.lanes, self.tell = folder, rate, lanes, tell
         self.stack = Stack(folder, base, taskmanagers=2, slots=4, workers=1, only=("kafka", "flink", "jobserver"))
         self.secret, self.card = f"Secret{time.time_ns():x}Canary", card_number(Random(time.time_ns()))
@@ -135,7 +140,8 @@ class System:
         self.direct: KafkaSettings = kafka_settings(self.stack.bootstrap, environment={})
         self.violations: list[str] = []
         self.began = 0.0
-        self._seed, self._accounts = seed, accounts
+        self._seed, self._accounts, self._auctions = seed, accounts, auctions
+        self.market = Market(self.direct, seed) if auctions else None
         self._options = SimpleNamespace(
             bootstrap=f"{HOST}:{base + _PROXY}", kafka_config="", lanes=lanes, point="latency", engine="FlinkRunner"
         )
@@ -157,10 +163,12 @@ class System:
             self._prepare()
             self.watch = FreshWatch(self.direct)
             closing.callback(lambda: self.watch.close())
-            self.ticker = Ticker(self.direct, self.tell)
+            self.ticker = Ticker(self.direct, self.tell, (*TICKED, *(OF_AUCTIONS if self._auctions else ())))
             closing.callback(self.ticker.stop)
             self.load = Load(self.direct, self.rate, self._accounts, self._seed)
             closing.callback(self.load.pause)
+            if self.market:
+                closing.callback(self.market.close)
             self.job = self._start()
             closing.callback(lambda: self.job.close())
             self.control = self._start("chaos.usual_sink", 1)
@@ -176,6 +184,8 @@ class System:
             raise UsageError(f"the job did not start: {self.violations[-1]}: see {self.job.log}")
         if not wait_until(self._control_runs, FRESH_S):
             raise UsageError(f"the control job did not start: see {self.control.log}")
+        if self.market:
+            self.market.start()
         self.began = time.monotonic()
 
     def _control_runs(self) -> bool:
@@ -206,7 +216,7 @@ class System:
         lines = ("security.protocol=sasl_ssl", "sasl.mechanism=SCRAM-SHA-512", "sasl.username=rails")
         config.write_text("\n".join([*lines, f"sasl.password=env:{SECRET}", f"ssl.ca.location={files.ca}", ""]))
         self._options.kafka_config = str(config)
-        _, differences = make_topics(self.direct)
+        _, differences = make_topics(self.direct, table=PLATFORM if self._auctions else ALL)
         if differences:
             raise UsageError(str(differences[0]))
         kafka = KafkaTopics(self.direct)
@@ -215,9 +225,12 @@ class System:
 
     # --- jobs ---
 
-    def _start(self, module: str = "pipelines.payments_live", lanes: int = 0) -> LiveJob:
+    def _start(self, module: str = "", lanes: int = 0) -> LiveJob:
+        """The job whose faults these are, or another one beside it."""
         options = SimpleNamespace(**vars(self._options) | {"lanes": lanes or self.lanes})
-        return LiveJob(self.stack, options, module, "--snapshot_s=5")
+        if module or not self._auctions:
+            return LiveJob(self.stack, options, module or "pipelines.payments_live", "--snapshot_s=5")
+        return LiveJob(self.stack, options, "pipelines.auctions_live", "--snapshot_s=5", *market.FLAGS)
 
     def second(self) -> LiveJob:
         """The same job once more."""
@@ -329,17 +342,20 @@ class System:
 
 
 class Ticker:
-    """A round of ticks each second, until `stop`; `start` goes on."""
+    """A round of ticks each second on `topics`, until `stop`; `start` goes on."""
 
-    def __init__(self, settings: KafkaSettings, tell: Callable[[str], None]) -> None:
-        self._settings, self._tell = settings, tell
+    def __init__(self, settings: KafkaSettings, tell: Callable[[str], None], topics: Sequence[Topic] = TICKED) -> None:
+        self._settings, self._tell, self._topics = settings, tell, topics
         self._thread: threading.Thread | None = None
         self.start()
 
     def start(self) -> None:
         self.stopped = threading.Event()
         self._thread = threading.Thread(
-            target=run_ticker, args=(self._settings, 1.0, self.stopped, self._tell), name="ticker", daemon=True
+            target=run_ticker,
+            args=(self._settings, 1.0, self.stopped, self._tell, self._topics),
+            name="ticker",
+            daemon=True,
         )
         self._thread.start()
 

@@ -26,6 +26,9 @@ class ChaosOptions(JobOptions):
         parser.add_argument("--faults", type=int, default=4, help="how many")
         parser.add_argument("--seed", type=int, default=1, help="of the faults, their order and their times")
         parser.add_argument("--kinds", default="", help="only these, with commas between")
+        parser.add_argument(
+            "--auctions", action="store_true", help="auctions too: listed, bid for with money behind bids, and closed"
+        )
         parser.add_argument("--rate", type=int, default=100, help="payments per second")
         parser.add_argument("--lanes", type=int, default=1, help="workers that fold each stage")
         parser.add_argument(
@@ -78,7 +81,9 @@ def _run(options: ChaosOptions, kinds: list[str]) -> int:
     tell(f"chaos: bringing a stack up in {folder() / 'chaos'}")
     outcomes: list[results.Outcome] = []
     with (
-        System(folder() / "chaos", base, options.rate, options.lanes, options.seed, tell) as system,
+        System(
+            folder() / "chaos", base, options.rate, options.lanes, options.seed, tell, auctions=options.auctions
+        ) as system,
         tempfile.TemporaryDirectory(prefix="chaos-topics-") as keep,
     ):
         system.begin()

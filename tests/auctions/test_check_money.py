@@ -9,7 +9,7 @@ from auctions.check_money import check_money
 from payments import topics as payment_topics
 from payments.logs import Logs
 from schemas.auctions import AuctionOutcome, BidReceived
-from schemas.payments import AccountBalance, Money, PaymentConfirmed, PaymentStatus
+from schemas.payments import AccountBalance, LedgerEntry, Money, PaymentConfirmed, PaymentStatus
 from schemas.rails import Record
 from tests.auctions.analysis import item, outcome
 
@@ -18,14 +18,15 @@ def logs(**of: list[Any]) -> Logs:
     """Logs with the events of each topic on its partition 0."""
     topics_of = {"log": topics.LOG, "history": topics.HISTORY, "balances": payment_topics.BALANCES}
     topics_of |= {"confirmed": payment_topics.CONFIRMED, "status": payment_topics.STATUS}
+    topics_of["journal"] = payment_topics.JOURNAL
     return {
         topics_of[name].name: {0: [(Record(n, 0, None, None, None, ()), event) for n, event in enumerate(events)]}
         for name, events in of.items()
     }
 
 
-def of_kind(kind: Any, **fields: Any) -> Any:
-    return kind(**{**dict.fromkeys(kind._fields), **fields})
+def of_kind(type_: Any, /, **fields: Any) -> Any:
+    return type_(**{**dict.fromkeys(type_._fields), **fields})
 
 
 def balance(account: str, minor: int, held: int = 0, revision: int = 1) -> AccountBalance:
@@ -96,3 +97,11 @@ def test_a_capture_that_was_refused_has_brought_nothing() -> None:
     of["balances"] = [balance("purse", 500), balance("bert", 60)]
     assert check_money(logs(**of)) == []
     assert isinstance(of["history"][1], AuctionOutcome)
+
+
+def test_holds_of_clients_may_stay() -> None:
+    of = {**RIGHT, "balances": [balance("purse", 200, held=30), balance("bert", 60), balance("seller", 300)]}
+    for name, reference, found in (("h", None, []), ("x/b/hold", "x/b", ["purse: 30 EUR are still held"])):
+        status = of_kind(PaymentStatus, payment_id=name, kind="HOLD", status="PDNG", reference=reference)
+        entry = of_kind(LedgerEntry, payment_id=name, account_id="purse", leg="HOLD")
+        assert check_money(logs(**of, status=[status], journal=[entry])) == found

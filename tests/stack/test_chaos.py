@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from chaos import hostile, retention
-from chaos.checks import control_sink, read_all
+from chaos.checks import control_sink
 from chaos.load import Load
+from chaos.reading import read_all
 from chaos.usual_sink import USUAL
 from payments import topics
 from pipelines import chaos

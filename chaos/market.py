@@ -1,0 +1,164 @@
+"""The load of a chaos run with auctions: one listed every two seconds, every second with money behind bids, and bids on all that are open.
+
+Whoever bids sends again what was not acknowledged, as a client would: the ids are the same.
+"""
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from auctions import topics
+from auctions.intake import client_topic
+from chaos.reading import read_all
+from payments import topics as payment_topics
+from pipelines import auction_mailer, auctions_live, auctions_verify
+from pipelines.common import parse_options
+from pipelines.live_writer import Line, LiveWriter, WriteFailed
+from pipelines.registry import REGISTRY
+from schemas.auctions import AuctionOutcome, BidPlaced, ItemListed
+from schemas.payments import AccountOpened, Money, PaymentInitiated
+from stack.services import wait_until
+from transforms.errors import BadRecord
+from transforms.kafka_settings import KafkaSettings
+from transforms.kafka_topics import KafkaTopics
+
+STAGES = ("Admission", "Accounts", "Watchdog", "Items", "Bids", "House", "Funds", "Notices")
+RULES = ("--soon_ms=4000",)
+FLAGS = (*RULES, f"--only={','.join(STAGES)}")
+
+PEOPLE, MONEY = 24, 10_000_000
+EVERY_S, LEAD_MS, LASTS_MS = 2.0, 4_000, 20_000
+BIDS_S = 0.1  # between two bids
+_OVER_S, _REST_S = 180.0, 8.0
+
+
+def line(event: Any, key: str) -> Line:
+    """The record of a client's event."""
+    kind = payment_topics.INCOMING if isinstance(event, PaymentInitiated) else payment_topics.INFLIGHT
+    topic = client_topic(event) or kind
+    return topic.name, topic.partition_of(key.encode()), key.encode(), REGISTRY.encode(event)
+
+
+class Market:
+    """Lists and bids from `start` to `finish`."""
+
+    def __init__(self, settings: KafkaSettings, seed: int) -> None:
+        self.auctions = self.bids = 0
+        self._settings, self._random = settings, Random(seed)
+        self._halt = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="market", daemon=True)
+        self._ends: dict[str, tuple[int, int]] = {}
+        self._writer = LiveWriter(settings, linger_ms=2)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def finish(self) -> str:
+        """Lists no more, and waits until every auction is over and nothing is appended but ticks; why not, or nothing."""
+        self._halt.set()
+        self._thread.join()
+        self._writer.close()
+        if not wait_until(lambda: len(self._over()) >= self.auctions, _OVER_S, 1.0):
+            return f"{len(self._over())} of {self.auctions} auctions over after {_OVER_S:g} s"
+        return ""
+
+    def close(self) -> None:
+        """Stops at once, whatever was reached."""
+        self._halt.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        now = int(time.time() * 1000)
+        for number in range(PEOPLE):
+            person = f"person-{number}"
+            self._send([line(AccountOpened(f"o-{person}", person, 0, "EUR", 0, None, False, now), person)])
+            money = Money(MONEY, "EUR")
+            nothing: list[Any] = [None] * 4
+            paid = PaymentInitiated(f"d-{person}", "DEPOSIT", None, person, money, *nothing, "bank", now)
+            self._send([line(paid, paid.payment_id)])
+        listed = 0.0
+        while not self._halt.wait(BIDS_S):
+            if time.monotonic() > listed + EVERY_S:
+                listed = time.monotonic()
+                self._list()
+            self._bid()
+
+    def _list(self) -> None:
+        name, now = f"x{self.auctions}", int(time.time() * 1000)
+        starts, ends = now + LEAD_MS, now + LEAD_MS + LASTS_MS
+        described = (name, name, f"person-{self._random.randrange(4)}", "A thing", "", "things", ("old",), "EUR", 100)
+        nothing: list[Any] = [None] * 3
+        item = ItemListed(*described, *nothing, starts, ends, None, None, self.auctions % 2 == 0)
+        self._send([line(item, name)])
+        self._ends[name] = starts, ends
+        self.auctions += 1
+
+    def _bid(self) -> None:
+        now = int(time.time() * 1000)
+        open_now = [name for name, (starts, ends) in self._ends.items() if starts - 500 < now < ends + 500]
+        if not open_now:
+            return
+        name, bidder = self._random.choice(open_now), f"person-{self._random.randrange(4, PEOPLE)}"
+        self.bids += 1
+        amount = Money(100 + 7 * self._random.randrange(1 + self.bids % 997), "EUR")
+        self._send([line(BidPlaced(f"b{self.bids}", name, bidder, None, amount, None, None, now), name)])
+
+    def _send(self, lines: Sequence[Line]) -> None:
+        """Until it is acknowledged, or the market is closed."""
+        while not self._halt.is_set():
+            try:
+                self._writer.write(lines)
+                self._writer.flush()
+                return
+            except WriteFailed:
+                self._halt.wait(0.5)
+
+    def _over(self) -> set[str]:
+        found = set()
+        for record in read_all(self._settings, topics.OUTCOMES.name, topics.OUTCOMES.partitions):
+            try:
+                event = REGISTRY.decode(record.value or b"")
+            except BadRecord:
+                continue
+            if type(event) is AuctionOutcome:
+                found.add(event.auction_id)
+        return found
+
+
+def rest(settings: KafkaSettings, seconds: float = _OVER_S) -> bool:
+    """Waits until nothing has been appended to the topics of auctions and payments for some seconds; there must be no ticks any more."""
+    kafka, last, since = KafkaTopics(settings), -1, time.monotonic()
+    end = since + seconds
+    try:
+        while time.monotonic() < min(since + _REST_S, end):
+            now = sum(high for topic in auctions_verify.ALL for _, high in kafka.watermarks(topic.name))
+            if now != last:
+                last, since = now, time.monotonic()
+            time.sleep(1)
+        return time.monotonic() < end
+    finally:
+        kafka.close()
+
+
+def judge(settings: KafkaSettings, folder: Path) -> list[str]:
+    """Every checker of auctions over the topics; the stages folded again byte for byte; and the mails, each with an id of its own."""
+    found = auctions_verify.verify_topics(
+        parse_options(["--from_topics"], auctions_verify.VerifyOptions), settings, folder
+    )
+    only = ",".join(name for name in STAGES if name not in ("Admission", "Accounts", "Watchdog"))
+    kept = f"--input={folder / 'topics'}"
+    if auctions_live.run([kept, *RULES, f"--only={only}"]):
+        found.append("a replay of auctions differs: see above")
+    outbox = folder / "outbox"
+    for again in range(2):
+        if auction_mailer.run([kept, f"--outbox={outbox}"]):
+            found.append("mails were not sent")
+        sent = sum(count for (_, state), count in auction_mailer.counts_of(outbox).items() if state == "SENT")
+        mails = len(list(outbox.rglob("*.eml")))
+        if sent != mails or not mails:
+            found.append(f"{sent} mails are on record, {mails} in the outbox, the {again + 1}. time")
+    return found
