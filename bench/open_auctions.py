@@ -1,4 +1,4 @@
-"""Many open auctions in the shards of one process: memory, the size of snapshots and their pause, and the time it takes when all end at once.
+"""Many open auctions in the shards of one process: memory, size and pause of snapshots, and the time it takes when all end at once.
 
 The auction house alone, folded record by record (`Shard.step`), without broker and runner. Each number of auctions has a process to
 itself.
