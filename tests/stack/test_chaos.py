@@ -42,6 +42,19 @@ def test_four_faults(
     assert "no violation" in told
 
 
+def test_auctions_through_faults(
+    free_ports: int, stack_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Bids with money behind them while a worker and the broker are killed: nothing is lost, decided twice, or held for ever."""
+    monkeypatch.setenv("BEAM_ON_RAILS_STACK", str(stack_folder))
+    monkeypatch.setenv(BASE_VARIABLE, str(free_ports + 100))
+    status = chaos.run(["--auctions", "--faults=2", "--seed=3", "--kinds=worker-kill,broker-kill", "--rate=30"])
+    told = capfd.readouterr().out
+    assert status == 0, told
+    assert "no violation" in told and "replay of Items, Bids, House, Funds, Notices" in told
+    assert "purchased" in told and "sold" in told
+
+
 @pytest.fixture
 def settings(broker: Broker) -> Iterator[KafkaSettings]:
     """Of a broker with the payment topics, which are gone afterwards."""
