@@ -77,8 +77,7 @@ class Market:
             person = f"person-{number}"
             self._send([line(AccountOpened(f"o-{person}", person, 0, "EUR", 0, None, False, now), person)])
             money = Money(MONEY, "EUR")
-            nothing: list[Any] = [None] * 4
-            paid = PaymentInitiated(f"d-{person}", "DEPOSIT", None, person, money, *nothing, "bank", now)
+            paid = PaymentInitiated(f"d-{person}", "DEPOSIT", None, person, money, None, None, None, None, "bank", now)
             self._send([line(paid, paid.payment_id)])
         listed = 0.0
         while not self._halt.wait(BIDS_S):
@@ -91,8 +90,7 @@ class Market:
         name, now = f"x{self.auctions}", int(time.time() * 1000)
         starts, ends = now + LEAD_MS, now + LEAD_MS + LASTS_MS
         described = (name, name, f"person-{self._random.randrange(4)}", "A thing", "", "things", ("old",), "EUR", 100)
-        nothing: list[Any] = [None] * 3
-        item = ItemListed(*described, *nothing, starts, ends, None, None, self.auctions % 2 == 0)
+        item = ItemListed(*described, None, None, None, starts, ends, None, None, self.auctions % 2 == 0)
         self._send([line(item, name)])
         self._ends[name] = starts, ends
         self.auctions += 1

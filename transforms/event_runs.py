@@ -1,4 +1,4 @@
-"""Chunks of events read by column, for a fold: what has headers of a client or no value, or is of another form, is read record by record."""
+"""Chunks of events read by column, for a fold; what has a client's headers, no value or another form is read record by record."""
 
 from collections.abc import Iterable
 
