@@ -23,8 +23,7 @@ def tell_decision(
     auction: Auction | None, bid: BidReceived, status: BidStatus, context: Context, outbid: str | None = None
 ) -> None:
     """Writes what was decided about a bid."""
-    _, _, _, _, maximum, _, cell, country, ip, flags = bid
-    _decide(auction, bid, status, maximum, context, outbid, False, (cell, country, ip, flags))
+    _decide(auction, bid, status, bid.maximum, context, outbid, False, (bid.cell, bid.country, bid.ip, bid.flags))
 
 
 def tell_answer(auction: Auction, bid: BidReceived, context: Context) -> None:
@@ -73,23 +72,39 @@ def _decide(
 
 def publish(auction: Auction, context: Context) -> None:
     auction.revision += 1
-    name, item_id, seller_id, title, _, category, tags, currency, start_price, _, buy_now, _, starts_at, *_ = (
-        auction.item
+    item = auction.item
+    context.upsert(
+        topics.CURRENT,
+        item.auction_id,
+        _new(
+            AuctionState,
+            (
+                item.auction_id,
+                item.item_id,
+                item.seller_id,
+                item.title,
+                item.category,
+                item.tags,
+                item.currency,
+                auction.phase,
+                item.start_price,
+                auction.price,
+                auction.next_minimum,
+                auction.leader,
+                auction.count,
+                len(auction.bidders),
+                auction.reserve_met,
+                item.buy_now if auction.buy_now_offered else None,
+                item.starts_at,
+                auction.effective_end,
+                auction.extensions,
+                None if item.geo is None else item.geo.cell,
+                auction.revision,
+                context.at,
+            ),
+        ),
+        auction.revision,
     )
-    geo = auction.item.geo
-    what = (name, item_id, seller_id, title, category, tags, currency, auction.phase, start_price)
-    stands = (
-        auction.price,
-        auction.next_minimum,
-        auction.leader,
-        auction.count,
-        len(auction.bidders),
-        auction.reserve_met,
-    )
-    offered = buy_now if auction.buy_now_offered else None
-    ends = (starts_at, auction.effective_end, auction.extensions, None if geo is None else geo.cell)
-    state = _new(AuctionState, (*what, *stands, offered, *ends, auction.revision, context.at))
-    context.upsert(topics.CURRENT, name, state, auction.revision)
 
 
 def tell_ending_soon(auction: Auction, context: Context) -> None:

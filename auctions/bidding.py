@@ -95,10 +95,7 @@ _ANSWERED = Accepted("ACCEPTED_OUTBID", answered=True)
 
 def is_too_low(auction: Auction, bidder: str, maximum: int) -> bool:
     """Whether a bid does not reach what it must: the leader may go down to the price, others must raise it."""
-    price, leader = auction.price, auction.leader
-    if leader is None or bidder == leader or maximum < price:
-        return maximum < price
-    return maximum < price + auction.increment(price)
+    return maximum < auction.price or (bidder != auction.leader and maximum < auction.next_minimum)
 
 
 def accept(auction: Auction, bid_id: str, bidder: str, maximum: int, received_at: int) -> Accepted:
