@@ -17,12 +17,12 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 from auctions import topics
 from auctions.house import AuctionHouse
 from auctions.items import complete_item
+from bench.scale import resident_bytes
 from pipelines.registry import REGISTRY
 from schemas.auctions import AuctionOutcome, BidReceived, BidsClock, ItemListed
 from schemas.payments import Money
@@ -68,10 +68,10 @@ class House:
 
 def measure_open(auctions: int, bids: int = 3) -> dict[str, Any]:
     """Memory in MiB beyond what the process had, snapshots in MiB, the longest pause of a shard in ms."""
-    before = _resident()
+    before = resident_bytes()
     house = House(auctions, bids)
     gc.collect()
-    memory, sizes, pauses = _resident() - before, [], []
+    memory, sizes, pauses = resident_bytes() - before, [], []
     for shard in house.shards:
         began = time.perf_counter()
         sizes.append(len(encode_shard(shard)))
@@ -99,11 +99,6 @@ def measure_ending(auctions: int, bids: int = 10) -> dict[str, Any]:
         "outcomes": outcomes,
         "seconds": round(time.perf_counter() - began, 3),
     }
-
-
-def _resident() -> int:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmRSS")))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

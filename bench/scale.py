@@ -30,8 +30,17 @@ def run_one(raw: str, folder: str) -> dict[str, float]:
 
 def peak_bytes() -> int:
     """Most memory that this process has had resident. Not getrusage: what it says begins with the peak of the parent."""
+    return _memory("VmHWM")
+
+
+def resident_bytes() -> int:
+    """Memory that this process has resident now."""
+    return _memory("VmRSS")
+
+
+def _memory(field: str) -> int:
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def measure_sizes(sizes: tuple[int, ...] = SIZES) -> list[dict[str, float]]:
