@@ -140,8 +140,9 @@ class System:
         self.direct: KafkaSettings = kafka_settings(self.stack.bootstrap, environment={})
         self.violations: list[str] = []
         self.began = 0.0
-        self._seed, self._accounts, self._auctions = seed, accounts, auctions
+        self._seed, self._accounts = seed, accounts
         self.market = Market(self.direct, seed) if auctions else None
+        self._job = ("pipelines.auctions_live", *market.FLAGS) if auctions else ("pipelines.payments_live",)
         self._options = SimpleNamespace(
             bootstrap=f"{HOST}:{base + _PROXY}", kafka_config="", lanes=lanes, point="latency", engine="FlinkRunner"
         )
@@ -163,7 +164,7 @@ class System:
             self._prepare()
             self.watch = FreshWatch(self.direct)
             closing.callback(lambda: self.watch.close())
-            self.ticker = Ticker(self.direct, self.tell, (*TICKED, *(OF_AUCTIONS if self._auctions else ())))
+            self.ticker = Ticker(self.direct, self.tell, (*TICKED, *OF_AUCTIONS) if self.market else TICKED)
             closing.callback(self.ticker.stop)
             self.load = Load(self.direct, self.rate, self._accounts, self._seed)
             closing.callback(self.load.pause)
@@ -216,7 +217,7 @@ class System:
         lines = ("security.protocol=sasl_ssl", "sasl.mechanism=SCRAM-SHA-512", "sasl.username=rails")
         config.write_text("\n".join([*lines, f"sasl.password=env:{SECRET}", f"ssl.ca.location={files.ca}", ""]))
         self._options.kafka_config = str(config)
-        _, differences = make_topics(self.direct, table=PLATFORM if self._auctions else ALL)
+        _, differences = make_topics(self.direct, table=PLATFORM if self.market else ALL)
         if differences:
             raise UsageError(str(differences[0]))
         kafka = KafkaTopics(self.direct)
@@ -228,9 +229,8 @@ class System:
     def _start(self, module: str = "", lanes: int = 0) -> LiveJob:
         """The job whose faults these are, or another one beside it."""
         options = SimpleNamespace(**vars(self._options) | {"lanes": lanes or self.lanes})
-        if module or not self._auctions:
-            return LiveJob(self.stack, options, module or "pipelines.payments_live", "--snapshot_s=5")
-        return LiveJob(self.stack, options, "pipelines.auctions_live", "--snapshot_s=5", *market.FLAGS)
+        name, *flags = (module,) if module else self._job
+        return LiveJob(self.stack, options, name, "--snapshot_s=5", *flags)
 
     def second(self) -> LiveJob:
         """The same job once more."""
@@ -344,7 +344,7 @@ class System:
 class Ticker:
     """A round of ticks each second on `topics`, until `stop`; `start` goes on."""
 
-    def __init__(self, settings: KafkaSettings, tell: Callable[[str], None], topics: Sequence[Topic] = TICKED) -> None:
+    def __init__(self, settings: KafkaSettings, tell: Callable[[str], None], topics: Sequence[Topic]) -> None:
         self._settings, self._tell, self._topics = settings, tell, topics
         self._thread: threading.Thread | None = None
         self.start()

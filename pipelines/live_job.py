@@ -30,7 +30,7 @@ def local_stack(engine: str, lanes: int) -> Stack:
 
 
 class LiveJob:
-    """One launch of `payments_live`."""
+    """One launch of a live job, of `payments_live` if no other module is named."""
 
     def __init__(self, stack: Stack | None, options: Any, module: str = "pipelines.payments_live", *flags: str) -> None:
         self.name = f"payments-live-{int(time.time() * 1000)}"

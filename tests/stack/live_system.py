@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,10 +19,21 @@ from pipelines.payments_verify import Recorded, VerifyOptions, verify_topics
 from pipelines.topics import ALL, make_topics
 from stack.cluster import Stack
 from stack.services import wait_until
-from transforms.kafka_settings import kafka_settings
+from transforms.kafka_settings import KafkaSettings, kafka_settings
 from transforms.kafka_topics import KafkaTopics
+from transforms.topic_settings import TopicSettings
 
 RATE = 100_000  # payments: as fast as they can be written
+
+
+def make_anew(settings: KafkaSettings, table: Sequence[TopicSettings]) -> None:
+    """Deletes these topics where they are, and makes them."""
+    kafka, names = KafkaTopics(settings), [topic.name for topic in table]
+    kafka.delete(names)
+    assert wait_until(lambda: not kafka.find(names), 30)
+    kafka.close()
+    _, differences = make_topics(settings, table=table)
+    assert differences == []
 
 
 class System:
@@ -32,13 +43,7 @@ class System:
         self.stack, self.folder, self.sent = stack, folder, 0
         self.settings = kafka_settings(stack.bootstrap, environment={})
         self.writer = LiveWriter(self.settings)
-        kafka = KafkaTopics(self.settings)
-        names = [topic.name for topic in ALL]
-        kafka.delete(names)
-        assert wait_until(lambda: not kafka.find(names), 30)
-        kafka.close()
-        _, differences = make_topics(self.settings)
-        assert differences == []
+        make_anew(self.settings, ALL)
 
     @contextmanager
     def job(self, lanes: int = 1, module: str = "pipelines.payments_live") -> Iterator[LiveJob]:

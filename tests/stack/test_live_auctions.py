@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,15 +13,13 @@ from typing import Any
 import pytest
 
 from auctions import topics
-from auctions.intake import client_topic
-from payments import topics as payment_topics
+from chaos.market import REPLAYED, line, rest
 from pipelines import auction_mailer, auctions_live, auctions_verify
 from pipelines.auction_jobs import NAMES
 from pipelines.auction_stages import TICKED as OF_AUCTIONS
 from pipelines.live_job import LiveJob
 from pipelines.live_writer import LiveWriter
 from pipelines.payments_ticker import TICKED, run_ticker
-from pipelines.registry import REGISTRY
 from pipelines.topics import PLATFORM, make_topics
 from schemas.auctions import AuctionOutcome, BidPlaced, ItemListed
 from schemas.payments import AccountOpened, Money, PaymentInitiated
@@ -31,12 +27,14 @@ from stack.cluster import Stack
 from stack.kafka import Broker
 from stack.services import wait_until
 from tests.pipelines.auction_runs import events
+from tests.stack.live_system import make_anew
 from transforms.kafka_settings import KafkaSettings, kafka_settings
 from transforms.kafka_topics import KafkaTopics
 
 PEOPLE = ("anna", "bert", "carl", "sally")
 AUCTIONS, LASTS_MS = 6, 12_000
-STAGES = ("Admission", "Accounts", "Items", "Bids", "House", "Funds", "Notices")
+QUIET_S = 20
+STAGES = ("Admission", "Accounts", *REPLAYED)
 DOWN_S = float(os.environ.get("BEAM_ON_RAILS_DOWN_S", "3"))  # how long after the last end nothing is validated
 RULES = ("--soon_ms=4000", "--answer_ms=600000")  # on a busy machine the money's answer may take a minute
 FLAGS = (*RULES, "--no_metrics")
@@ -55,47 +53,15 @@ def until(holds: Callable[[], bool], check: Check, seconds: float) -> None:
 
 
 @contextmanager
-def in_process(bootstrap: str, folder: Path) -> Iterator[Check]:
-    """The job on the DirectRunner, in a process of its own, where stages take turns: those alone that are needed."""
-    command = [
-        sys.executable,
-        "-m",
-        "pipelines.auctions_live",
-        "--runner=DirectRunner",
-        "--streaming",
-        *FLAGS,
-        f"--only={','.join(STAGES)}",
-    ]
-    with (folder / "job.log").open("wb") as log:
-        job = subprocess.Popen(
-            [*command, f"--bootstrap={bootstrap}", f"--snapshots={folder}/snapshots"], stdout=log, stderr=log
-        )
-
-    def check() -> None:
-        assert job.poll() is None, (folder / "job.log").read_text(encoding="utf-8", errors="replace")[-3_000:]
-
-    try:
-        yield check
-    finally:
-        job.terminate()
-        job.wait(20)
-
-
-@contextmanager
-def on_flink(stack: Stack, folder: Path, *only: str) -> Iterator[Check]:
-    """A job of these stages on the cluster, of all if none is named."""
-    options = SimpleNamespace(
-        bootstrap=stack.bootstrap, kafka_config="", lanes=1, point="latency", engine="FlinkRunner"
-    )
-    flags = [
-        *FLAGS,
-        f"--snapshots={folder}/snapshots",
-        "--snapshot_s=2",
-        *([f"--only={','.join(only)}"] if only else ()),
-    ]
+def launched(stack: Stack | None, bootstrap: str, folder: Path, *only: str) -> Iterator[Check]:
+    """A job of these stages, of all if none is named: on the cluster, or on the DirectRunner in a process of its own."""
+    engine = "FlinkRunner" if stack else "DirectRunner"
+    options = SimpleNamespace(bootstrap=bootstrap, kafka_config="", lanes=1, point="latency", engine=engine)
+    flags = [*FLAGS, f"--snapshots={folder}/snapshots", "--snapshot_s=2", f"--only={','.join(only)}"]
     job = LiveJob(stack, options, "pipelines.auctions_live", *flags)
     try:
-        until(lambda: (job.found() or {}).get("state") == "RUNNING", job.check, 60)
+        if stack:
+            until(lambda: (job.found() or {}).get("state") == "RUNNING", job.check, 60)
         yield job.check
     finally:
         job.close()
@@ -105,20 +71,8 @@ def on_flink(stack: Stack, folder: Path, *only: str) -> Iterator[Check]:
 def settings(stack: Stack) -> KafkaSettings:
     """Of the cluster's broker, all topics made anew."""
     found = kafka_settings(stack.bootstrap, environment={})
-    kafka, names = KafkaTopics(found), [topic.name for topic in PLATFORM]
-    try:
-        kafka.delete(names)
-        assert wait_until(lambda: not kafka.find(names), 30)
-    finally:
-        kafka.close()
-    assert make_topics(found, table=PLATFORM)[1] == []
+    make_anew(found, PLATFORM)
     return found
-
-
-def lines(event: Any, key: str) -> tuple[str, int, bytes, bytes]:
-    kind = payment_topics.INCOMING if isinstance(event, PaymentInitiated) else payment_topics.INFLIGHT
-    topic = client_topic(event) or kind
-    return topic.name, topic.partition_of(key.encode()), key.encode(), REGISTRY.encode(event)
 
 
 @contextmanager
@@ -142,19 +96,19 @@ def sell(settings: KafkaSettings, check: Check, before: Check = lambda: None, am
     try:
         now = int(time.time() * 1000)
         for person in PEOPLE:
-            writer.write([lines(AccountOpened(f"o-{person}", person, 0, "EUR", 0, None, False, now), person)])
+            writer.write([line(AccountOpened(f"o-{person}", person, 0, "EUR", 0, None, False, now))])
         writer.flush()
         for person in PEOPLE[:3]:
             money = Money(50_000, "EUR")
             paid = PaymentInitiated(f"d-{person}", "DEPOSIT", None, person, money, *[None] * 4, "bank", now)
-            writer.write([lines(paid, paid.payment_id)])
+            writer.write([line(paid)])
         starts, ends = now + 25_000, now + 25_000 + LASTS_MS
         for number in range(AUCTIONS):
             name = f"x{number}"
             described = (name, name, "sally", "A thing", "", "things", ("old",), "EUR", 100)
             nothing: list[Any] = [None] * 3
             item = ItemListed(*described, *nothing, starts, ends, None, None, number % 2 == 0)
-            writer.write([lines(item, name)])
+            writer.write([line(item)])
         writer.flush()
         until(lambda: time.time() * 1000 > starts + 1_500, check, 60)
         before()
@@ -163,7 +117,7 @@ def sell(settings: KafkaSettings, check: Check, before: Check = lambda: None, am
                 among()
             name, bidder = f"x{number % AUCTIONS}", PEOPLE[number // AUCTIONS % 3]
             bid = BidPlaced(f"b{number}", name, bidder, None, Money(200 + 90 * number, "EUR"), None, None, now)
-            writer.write([lines(bid, name)])
+            writer.write([line(bid)])
             time.sleep(0.05)
         writer.flush()
         return ends
@@ -172,7 +126,7 @@ def sell(settings: KafkaSettings, check: Check, before: Check = lambda: None, am
 
 
 def settle(settings: KafkaSettings, check: Check) -> None:
-    """Returns when all auctions are over and no decision, hold or payment is left."""
+    """Returns when all auctions are over."""
     until(lambda: told(settings) >= 2 * AUCTIONS, check, 240)
 
 
@@ -187,21 +141,22 @@ def judge(bootstrap: str, folder: Path) -> None:
     # With money behind them bids are decided in the order of the answers, and may be too low by then.
     assert {end.bids for name, end in by_auction.items() if int(name[1:]) % 2} == {9}
     assert min(end.bids for end in outcomes) > 1
-    only = ",".join(STAGES[2:])
-    assert auctions_live.run([f"--input={folder}/kept/topics", *RULES, f"--only={only}"]) == 0
+    assert auctions_live.run([f"--input={folder}/kept/topics", *RULES, f"--only={','.join(REPLAYED)}"]) == 0
     assert auction_mailer.run([f"--input={folder}/kept/topics", f"--outbox={folder}/outbox"]) == 0
     counts = auction_mailer.counts_of(folder / "outbox")
     assert counts["SOLD", "SENT"] == counts["PURCHASED", "SENT"] == AUCTIONS
 
 
-def test_bids_are_decided_backed_and_settled(broker: Broker, tmp_path: Path) -> None:
+def test_bids_are_decided_backed_and_settled(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process stages take turns: those alone that are needed."""
+    monkeypatch.setenv("BEAM_ON_RAILS_STACK", str(tmp_path))
     found = kafka_settings(broker.bootstrap, environment={})
     assert make_topics(found, table=PLATFORM)[1] == []
-    with in_process(broker.bootstrap, tmp_path) as check:
+    with launched(None, broker.bootstrap, tmp_path, *STAGES) as check:
         with ticking(found):
             sell(found, check)
             settle(found, check)
-        at_rest(found)
+        assert rest(found, QUIET_S)
     judge(broker.bootstrap, tmp_path)
 
 
@@ -213,11 +168,11 @@ def test_on_flink_the_workers_killed_among_the_bids(stack: Stack, settings: Kafk
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
 
-    with on_flink(stack, tmp_path) as check:
+    with launched(stack, stack.bootstrap, tmp_path) as check:
         with ticking(settings):
             sell(settings, check, among=kill)
             settle(settings, check)
-        at_rest(settings)
+        assert rest(settings, QUIET_S)
     assert killed
     judge(stack.bootstrap, tmp_path)
 
@@ -226,16 +181,16 @@ def test_nothing_validated_around_the_close(stack: Stack, settings: KafkaSetting
     """Every bid received before the end counts, however late it is validated: the job that does it ends before the first
     bid, and comes back when all auctions should be over."""
     others = [name for name in NAMES if name != "Bids"]
-    with on_flink(stack, tmp_path, *others) as check, ExitStack() as later:
+    with launched(stack, stack.bootstrap, tmp_path, *others) as check, ExitStack() as later:
         with ticking(settings):
             validation = ExitStack()
-            validation.enter_context(on_flink(stack, tmp_path, "Bids"))
+            validation.enter_context(launched(stack, stack.bootstrap, tmp_path, "Bids"))
             ends = sell(settings, check, before=validation.close)
             until(lambda: time.time() * 1000 > ends + DOWN_S * 1000, check, 60 + DOWN_S)
             assert told(settings) == 0, "no auction is over before its bids are validated"
-            later.enter_context(on_flink(stack, tmp_path, "Bids"))
+            later.enter_context(launched(stack, stack.bootstrap, tmp_path, "Bids"))
             settle(settings, check)
-        at_rest(settings)
+        assert rest(settings, QUIET_S)
     judge(stack.bootstrap, tmp_path)
 
 
@@ -244,18 +199,5 @@ def told(settings: KafkaSettings) -> int:
     kafka = KafkaTopics(settings)
     try:
         return sum(high for _, high in kafka.watermarks(topics.OUTCOMES.name))
-    finally:
-        kafka.close()
-
-
-def at_rest(settings: KafkaSettings, seconds: float = 20) -> None:
-    """Waits until nothing has been appended for so long."""
-    kafka, last, since = KafkaTopics(settings), -1, time.monotonic()
-    try:
-        while time.monotonic() < since + seconds:
-            now = sum(high for topic in PLATFORM for _, high in kafka.watermarks(topic.name))
-            if now != last:
-                last, since = now, time.monotonic()
-            time.sleep(1)
     finally:
         kafka.close()
