@@ -92,7 +92,8 @@ class TestReading:
         while at < 100:
             reader.seek({0: at})
             for fetched in reader.read(7, 1.0):
-                assert len(fetched) <= 7 and fetched.first == at and fetched.plain
+                assert len(fetched) <= 7 and fetched.first == at
+                assert fetched.origins == [None] * len(fetched) and fetched.traces == {}
                 values += fetched.values
                 at += len(fetched)
         assert values == [b"%d" % n for n in range(100)]
@@ -111,8 +112,9 @@ class TestReading:
         reader.seek({0: 0})
         time.sleep(0.5)
         (one,) = read(reader, 2)
-        assert [r.origin for r in one.records()] == [None, Origin(Source("s", "t", 1), 5, 1, Position(4, 0))]
-        assert one.traces == {1: b"e" * 32} and not one.plain
+        origins = [None, Origin(Source("s", "t", 1), 5, 1, Position(4, 0))]
+        assert [r.origin for r in one.records()] == origins and one.origins == origins
+        assert one.traces == {1: b"e" * 32}
         write(settings, topic, 0, b"bad", headers=[("rails-origin", b"x")])
         with pytest.raises(BadHeaders, match=rf"{topic}/0/2: rails-origin"):
             read(reader, 1)
