@@ -16,44 +16,22 @@ import json
 import os
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
-from bench.broker import read
 from bench.live_load import Load, append, await_steady, ends_of, first_times, make_load, quantile
+from bench.live_runs import METRICS_TOPIC, await_lanes, cores_used, cpu_seconds, median_of, running
 from bench.run import machine
 from payments import topics
-from payments.live_stages import KINDS
+from payments.live_stages import KINDS, TICKED
 from pipelines.live_job import LiveJob
 from pipelines.live_options import broker_settings
-from pipelines.payments_ticker import run_ticker
-from pipelines.topics import METRICS, make_topics
+from pipelines.topics import make_topics
 from transforms.fold import Topic
-
-_METRICS = Topic(METRICS.name, METRICS.partitions)
-_TICK = os.sysconf("SC_CLK_TCK")
-_START_S = 120
-
-
-def cpu_seconds(stack: Any) -> dict[str, float]:
-    """CPU time so far of each service with its children."""
-    found = {}
-    for name, service in stack.services.items():
-        total = 0.0
-        for known in service.process.family():
-            try:
-                fields = Path(f"/proc/{known.pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            total += (int(fields[11]) + int(fields[12])) / _TICK
-        found[name] = total
-    return found
 
 
 class Bench:
@@ -71,20 +49,9 @@ class Bench:
     @contextmanager
     def job(self, flags: Sequence[str]) -> Iterator[LiveJob]:
         """The job, or several, and a ticker, for the length of a `with`."""
-        stop = threading.Event()
-        ticker = threading.Thread(target=run_ticker, args=(self.settings, 1.0, stop, print), daemon=True)
-        ticker.start()
-        jobs: list[LiveJob] = []
-        try:
-            for module in self.own.job:
-                jobs.append(LiveJob(self.stack, self.options, module, *flags, *self.own.flag))
-                time.sleep(0.01)  # their names are times
+        launches = [(module, *flags, *self.own.flag) for module in self.own.job]
+        with running(self.stack, self.options, self.settings, launches, TICKED) as jobs:
             yield jobs[0]
-        finally:
-            stop.set()
-            ticker.join()
-            for job in jobs:
-                job.close()
 
     def load(self, payments: int, rate: int) -> Load:
         """New payments of accounts of their own; the accounts are open when it returns."""
@@ -101,24 +68,11 @@ class Bench:
         """Returns when nothing is confirmed any more."""
         await_steady(lambda: sum(ends_of(self.bootstrap, topics.CONFIRMED)), 2, self.own.patience_s)
 
-    def await_lanes(self, job: LiveJob, at: list[int]) -> None:
-        """Returns when every lane has reported that it has read all there is."""
-        end, wanted = time.monotonic() + _START_S, len(KINDS) * self.own.lanes
-        while True:
-            job.check()
-            lines = (json.loads(value) for _, _, value in read(self.bootstrap, METRICS.name, METRICS.partitions, at))
-            lags = {(line["stage"], line["lane"]): line["lag"] for line in lines}
-            if len(lags) >= wanted and max(lags.values()) <= topics.INFLIGHT.partitions:  # a round of ticks
-                return
-            if time.monotonic() > end:
-                raise SystemExit(f"the job did not start: see {job.log}")
-            time.sleep(1)
-
     def at_rate(self, rate: int, flags: Sequence[str]) -> dict[str, Any]:
         """Latencies of the payments after the first five seconds."""
         load = self.load(rate * (self.own.seconds + 5), rate)
         with self.job(flags) as job:
-            self.await_lanes(job, ends_of(self.bootstrap, _METRICS))
+            await_lanes(self.bootstrap, [job], len(KINDS) * self.own.lanes, ends_of(self.bootstrap, METRICS_TOPIC))
             append(self.bootstrap, load.payments[: rate * 5], rate)
             starts, before, began = self.starts(), cpu_seconds(self.stack), time.monotonic()
             append(self.bootstrap, load.payments[rate * 5 :], rate)
@@ -128,7 +82,7 @@ class Bench:
         done = first_times(self.bootstrap, topics.CONFIRMED, starts[topics.CONFIRMED])
         found = sorted(at - came[key] for key, at in done.items() if key in came)
         shares = {f"p{share:g}": quantile(found, share / 100) for share in (50, 95, 99, 99.9)}
-        return {"rate": rate, "confirmed": len(found), **shares, "cpu": _used(before, after, took)}
+        return {"rate": rate, "confirmed": len(found), **shares, "cpu": cores_used(before, after, took)}
 
     def backlog(self, payments: int, flags: Sequence[str]) -> dict[str, Any]:
         """The rate of a backlog: all payments over the time from the first status to the last confirmation."""
@@ -144,12 +98,7 @@ class Bench:
         first = min(first_times(self.bootstrap, topics.STATUS, starts[topics.STATUS]).values())
         done = first_times(self.bootstrap, topics.CONFIRMED, starts[topics.CONFIRMED]).values()
         seconds = (max(done) - first) / 1000
-        return {"per_s": round(payments / seconds), "seconds": seconds, "cpu": _used(before, after, took)}
-
-
-def _used(before: dict[str, float], after: dict[str, float], seconds: float) -> dict[str, float]:
-    """Cores in use on the average."""
-    return {name: round((after[name] - before[name]) / seconds, 2) for name in after}
+        return {"per_s": round(payments / seconds), "seconds": seconds, "cpu": cores_used(before, after, took)}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -199,14 +148,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     if own.results:
         path = Path(__file__).parent / "results" / f"{own.results}.json"
         path.write_text(json.dumps({"machine": machine(), "medians": medians, "runs": runs}, indent=1) + "\n", "utf-8")
-
-
-def median_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the runs of one variant have in common, and the medians of what was measured."""
-    first = {name: value for name, value in runs[0].items() if name not in ("run", "cpu")}
-    figures = {name: median(run[name] for run in runs) for name, value in first.items() if not isinstance(value, str)}
-    cpu = {name: median(run["cpu"][name] for run in runs) for name in runs[0]["cpu"]}
-    return {**first, **figures, "cpu": cpu, "runs": len(runs)}
 
 
 if __name__ == "__main__":
