@@ -40,19 +40,25 @@ def read_records(bootstrap: str, topic: str, starts: Sequence[int]) -> Iterator[
 
 
 def _messages(bootstrap: str, topic: str, starts: Sequence[int]) -> Iterator[Any]:
+    """Up to the ends now: where records keep coming there is no end of the partition to be told of. Where the last offsets are no records,
+    as in transactions, that end is."""
+    until = ends(bootstrap, topic, len(starts))
+    left = {number for number, end in enumerate(until) if starts[number] < end}
     consumer = Consumer(
         {"bootstrap.servers": bootstrap, "group.id": "bench", "enable.partition.eof": True, "log_level": "0"}
     )
     try:
-        consumer.assign([TopicPartition(topic, number, offset) for number, offset in enumerate(starts)])
-        left = set(range(len(starts)))
+        consumer.assign([TopicPartition(topic, number, starts[number]) for number in sorted(left)])
         while left:
-            for message in consumer.consume(10_000, 1.0):
-                error = message.error()
+            for message in consumer.consume(10_000, 0.2):
+                error, number = message.error(), message.partition()
                 if error is None:
-                    yield message
+                    if message.offset() < until[number]:
+                        yield message
+                    if message.offset() + 1 >= until[number]:
+                        left.discard(number)
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    left.discard(message.partition())
+                    left.discard(number)
                 else:
                     raise KafkaException(error)
     finally:
