@@ -21,13 +21,15 @@ _new = tuple.__new__
 
 
 class Desk:
-    """One shard of a lane; `saved` is the offset of its last snapshot, `saved_at` when it was tried (monotonic seconds)."""
+    """One shard of a lane; `saved` is the offset of its last snapshot, `saved_at` when it was tried (monotonic seconds), `rest_s`
+    how long to wait after it."""
 
-    __slots__ = ("_decoders", "_kinds", "_registry", "at_check", "headers", "saved", "saved_at", "shard")
+    __slots__ = ("_decoders", "_kinds", "_registry", "at_check", "headers", "rest_s", "saved", "saved_at", "shard")
 
     def __init__(self, shard: Shard, registry: Registry, headings: Headings) -> None:
         self.shard, self._registry, self.headers = shard, registry, HeaderWriter(shard.source, headings)
         self.saved, self.saved_at = shard.offset, time.monotonic()
+        self.rest_s = 0.0
         self.at_check = -1  # the offset when the log's end was last looked at, if there was more to read
         self._kinds: dict[type, tuple[bytes, Any, str]] = {}
         reads = [kind for kind in shard.processor.reads if kind in registry.kinds]

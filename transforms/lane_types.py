@@ -74,9 +74,10 @@ class LaneKnobs:
 
     stay_ms: length of a turn; a checkpoint waits for it. step_records: most records of a step. flush: wait for the broker after each
     "step", or only at the end of a "turn" (outputs leave at once either way). snapshot_records, snapshot_s: a shard gets a snapshot after
-    so many records, or after so many seconds if it has moved. stall_s: how long the lane may stand still before records. commit_s: how
-    often the consumer group is told. lease_ms: the lane folds on between turns, for at most so long: records that come while the runner
-    is busy do not wait for the next turn; 0: it does not.
+    so many records, or after so many seconds if it has moved; later where the snapshots of all shards would take more than
+    snapshot_share of the lane's time, so that a large state does not stop the lane: what a restore folds again then grows with it.
+    stall_s: how long the lane may stand still before records. commit_s: how often the consumer group is told. lease_ms: the lane folds
+    on between turns, for at most so long: records that come while the runner is busy do not wait for the next turn; 0: it does not.
     """
 
     stay_ms: int = 500
@@ -84,6 +85,7 @@ class LaneKnobs:
     flush: str = "turn"
     snapshot_records: int = 500_000
     snapshot_s: float = 60
+    snapshot_share: float = 0.03
     stall_s: float = 30
     commit_s: float = 1
     lease_ms: int = 0
@@ -101,6 +103,8 @@ class LaneKnobs:
             raise ValueError(
                 f"snapshot_s, stall_s and commit_s must be > 0, got {self.snapshot_s}, {self.stall_s}, {self.commit_s}"
             )
+        if not 0 < self.snapshot_share <= 1:
+            raise ValueError(f"snapshot_share must be above 0 and at most 1, got {self.snapshot_share}")
         if self.flush not in ("step", "turn"):
             raise ValueError(f"flush must be step or turn, got {self.flush!r}")
 

@@ -231,11 +231,13 @@ class Lane:
             due = [
                 desk
                 for desk in moved
-                if desk.shard.offset - desk.saved >= knobs.snapshot_records or now - desk.saved_at >= knobs.snapshot_s
+                if (desk.shard.offset - desk.saved >= knobs.snapshot_records or now - desk.saved_at >= knobs.snapshot_s)
+                and now - desk.saved_at >= desk.rest_s
             ]
             moved = sorted(due, key=lambda desk: (desk.saved_at, desk.shard.source.partition))[:1]
         unsaved = 0
         for desk in moved:
+            began = time.monotonic()
             try:
                 self._store.write(desk.shard)
                 desk.saved = desk.shard.offset
@@ -244,6 +246,7 @@ class Lane:
                 _LOG.warning("%s: no snapshot at %d: %s", place, desk.shard.offset, error)
                 unsaved += 1
             desk.saved_at = time.monotonic()
+            desk.rest_s = (desk.saved_at - began) * len(desks) / knobs.snapshot_share
         return len(moved) - unsaved, unsaved
 
     def _commit(self, desks: Mapping[int, Desk]) -> None:
