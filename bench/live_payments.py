@@ -23,6 +23,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from bench.broker import rate as rate_of
 from bench.live_load import Load, append, await_steady, ends_of, first_times, make_load, quantile
 from bench.live_runs import METRICS_TOPIC, await_lanes, cores_used, cpu_seconds, median_of, running
 from bench.run import machine
@@ -30,6 +31,7 @@ from payments import topics
 from payments.live_stages import KINDS, TICKED
 from pipelines.live_job import LiveJob
 from pipelines.live_options import broker_settings
+from pipelines.live_stages import NAMES
 from pipelines.topics import make_topics
 from transforms.fold import Topic
 
@@ -49,7 +51,8 @@ class Bench:
     @contextmanager
     def job(self, flags: Sequence[str]) -> Iterator[LiveJob]:
         """The job, or several, and a ticker, for the length of a `with`."""
-        launches = [(module, *flags, *self.own.flag) for module in self.own.job]
+        groups = self.own.only or [",".join(NAMES)]
+        launches = [("pipelines.payments_live", f"--only={group}", *flags, *self.own.flag) for group in groups]
         with running(self.stack, self.options, self.settings, launches, TICKED) as jobs:
             yield jobs[0]
 
@@ -85,7 +88,8 @@ class Bench:
         return {"rate": rate, "confirmed": len(found), **shares, "cpu": cores_used(before, after, took)}
 
     def backlog(self, payments: int, flags: Sequence[str]) -> dict[str, Any]:
-        """The rate of a backlog: all payments over the time from the first status to the last confirmation."""
+        """The rate of a backlog: all payments over the time from the first status to the last confirmation, and that of the confirmations
+        between their first and last tenth, for the last ones wait behind a gate while nothing else is left."""
         load, starts = self.load(payments, 10_000), self.starts()
         append(self.bootstrap, load.payments)
         before, began = cpu_seconds(self.stack), time.monotonic()
@@ -98,7 +102,9 @@ class Bench:
         first = min(first_times(self.bootstrap, topics.STATUS, starts[topics.STATUS]).values())
         done = first_times(self.bootstrap, topics.CONFIRMED, starts[topics.CONFIRMED]).values()
         seconds = (max(done) - first) / 1000
-        return {"per_s": round(payments / seconds), "seconds": seconds, "cpu": cores_used(before, after, took)}
+        middle, _ = rate_of(list(done))
+        rates = {"per_s": round(payments / seconds), "middle_per_s": round(middle)}
+        return {**rates, "seconds": seconds, "cpu": cores_used(before, after, took)}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -119,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--flag", action="append", default=[], help="more flags of the job")
     parser.add_argument(
-        "--job", nargs="+", default=["pipelines.payments_live"], help="modules; each is a job of its own"
+        "--only", nargs="+", default=[], metavar="STAGES", help="by commas; each group is a job, in workers of its own"
     )
     parser.add_argument("--taskmanagers", type=int, default=1)
     parser.add_argument("--runs", type=int, default=1)
@@ -130,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     own = parser.parse_args(argv)
     os.environ.setdefault(tools.JVM_VARIABLE, "")  # what is measured is a system that has run for a while
     folder = Path(own.folder or tempfile.mkdtemp(prefix="live-payments-"))
-    kinds, slots = ("kafka", "flink", "jobserver"), -(-own.lanes // own.taskmanagers) * len(own.job)
+    kinds, slots = ("kafka", "flink", "jobserver"), -(-own.lanes // own.taskmanagers) * max(1, len(own.only))
     with Stack(folder, own.port, own.taskmanagers, slots, own.taskmanagers, kinds) as stack:
         bench = Bench(stack, own)
         if own.warm:

@@ -76,7 +76,7 @@ def _folded(settings: KafkaSettings, topic: Topic, folder: Path, claim: Claim) -
         writer=lambda: _Nowhere(),  # type: ignore[arg-type,return-value]
         topic=lambda: TopicInfo(found, topic.name, 10),
     )
-    knobs = LaneKnobs(stay_ms=200, snapshot_s=0.001)
+    knobs = LaneKnobs(stay_ms=200, snapshot_s=0.001, snapshot_share=1)
     store = SnapshotStore(str(folder / topic.name))
     lane = Lane(engine, 0, range(topic.partitions), connections, store, knobs)
     try:

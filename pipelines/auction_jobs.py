@@ -21,7 +21,7 @@ from pipelines.auction_stages import STAGES, Rules, engine_maker, rules_of
 from pipelines.common import UsageError, check_range
 from pipelines.engine import run_job
 from pipelines.files import check_apart, check_topics, publish_folder
-from pipelines.live_options import LiveOptions, broker_settings, parse_live
+from pipelines.live_options import LiveOptions, broker_settings, chosen, parse_live
 from pipelines.live_topics import CLIENTS, read_ids
 from pipelines.payments import MAX_MS
 from pipelines.preflight import check_flags, check_places, check_snapshots, refused
@@ -109,9 +109,7 @@ def run_stages(argv: Sequence[str], names: Sequence[str]) -> int:
     """One of the jobs, with these stages or those of them that `--only` names."""
     bounded = any(word == "--input" or word.startswith("--input=") for word in argv)
     options, flags = parse_live(argv, StageOptions, endless=not bounded)
-    wanted = [name.strip() for name in options.only.split(",") if name.strip()] or list(names)
-    if unknown := [name for name in wanted if name not in names]:
-        raise UsageError(f"no stage of this job, which has {', '.join(names)}: {', '.join(unknown)}", "--only")
+    wanted = chosen(options.only, names)
     check_range(options, ttl_ms=(1, MAX_MS), sla_ms=(1, MAX_MS))
     rules = rules_of(options)
     return replay(options, rules, wanted) if bounded else live(options, flags, rules, wanted)

@@ -119,6 +119,14 @@ def _read_as(kind: Any, value: str) -> Any:
     return kind(value) if kind in (int, float, str) else frozenset(filter(None, value.split(",")))
 
 
+def chosen(only: str, names: Sequence[str]) -> list[str]:
+    """The stages that `--only` names, by commas; all of the job if it is empty. UsageError for one that the job has not."""
+    wanted = [name.strip() for name in only.split(",") if name.strip()] or list(names)
+    if unknown := [name for name in wanted if name not in names]:
+        raise UsageError(f"no stage of this job, which has {', '.join(names)}: {', '.join(unknown)}", "--only")
+    return wanted
+
+
 def broker_settings(options: BrokerOptions, environment: Mapping[str, str] | None = None) -> KafkaSettings:
     """The settings of the Kafka clients; `--bootstrap` counts before the file, the local stack's broker where neither is given."""
     environment = os.environ if environment is None else environment

@@ -13,7 +13,7 @@ from payments.admission import DAY_MS
 from payments.topics import SETTINGS
 from pipelines.common import check_range, main
 from pipelines.engine import run_job
-from pipelines.live_options import LiveOptions, broker_settings, parse_live
+from pipelines.live_options import LiveOptions, broker_settings, chosen, parse_live
 from pipelines.live_stages import NAMES, fold_stages
 from pipelines.payments import MAX_MS
 from pipelines.preflight import check_flags, check_places, check_snapshots, check_topics, refused
@@ -29,6 +29,7 @@ class PaymentsLiveOptions(LiveOptions):
         cls.add_live(parser)
         parser.add_argument("--ttl_ms", type=int, default=DAY_MS, help="how long payment ids are remembered, ms")
         parser.add_argument("--sla_ms", type=int, default=10_000, help="a payment still open after this is overdue, ms")
+        parser.add_argument("--only", default="", help=f"the stages to launch, by commas, of {', '.join(NAMES)}")
 
 
 def build_pipeline(
@@ -39,8 +40,9 @@ def build_pipeline(
 
 
 def run_stages(argv: Sequence[str], names: Sequence[str]) -> int:
-    """Checks, then runs the stages until the job is cancelled; 2 when something is unsafe."""
+    """Checks, then runs these stages, or those of them that `--only` names, until the job is cancelled; 2 when something is unsafe."""
     options, flags = parse_live(argv, PaymentsLiveOptions)
+    names = chosen(options.only, names)
     check_range(options, ttl_ms=(1, MAX_MS), sla_ms=(1, MAX_MS))
     settings = broker_settings(options)
     wanted = [*SETTINGS, *([] if options.no_metrics else [METRICS])]

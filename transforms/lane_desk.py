@@ -36,7 +36,7 @@ class Desk:
         self._decoders = {registry.frame(kind): registry.codec(kind).decode for kind in reads}
 
     def fold(self, fetched: Fetched) -> list[Written]:
-        """Folds the records; what they cause, in order."""
+        """Folds the records; what they cause, in order, without the upserts that a later one of the same key overtakes."""
         times, emitted = self._fold(fetched)
         return self._outputs(times, emitted, fetched.traces) if emitted else []
 
@@ -59,8 +59,11 @@ class Desk:
     ) -> list[Written]:
         kinds, headers, prevs = self._kinds, self.headers, self.shard.prevs
         bare, prefix, causes = headers.bare, headers.prefix, traces or _NO_TRACES
+        newest = {(one[0], one[2]): one[6] for one in emitted if one[6] is not None}
         made: list[Written] = []
         for at, (topic, partition, key, event, offset, index, version) in zip(times, emitted, strict=True):
+            if version is not None and version < newest[topic, key]:
+                continue
             kind = type(event)
             if kind not in kinds:
                 kinds[kind] = self._registry.frame(kind), self._registry.codec(kind).encode_behind, kind.__name__

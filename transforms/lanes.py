@@ -246,7 +246,7 @@ class Lane:
                 _LOG.warning("%s: no snapshot at %d: %s", place, desk.shard.offset, error)
                 unsaved += 1
             desk.saved_at = time.monotonic()
-            desk.rest_s = (desk.saved_at - began) * len(desks) / knobs.snapshot_share
+            desk.rest_s = (desk.saved_at - began) * len(desks) * (1 / knobs.snapshot_share - 1)
         return len(moved) - unsaved, unsaved
 
     def _commit(self, desks: Mapping[int, Desk]) -> None:

@@ -49,8 +49,12 @@ def test_all_stages_or_one(launched: list[list[str]], tmp_path: Path) -> None:
     assert payments_live.run([place]) == 0
     assert payments_admission.run([place, "--no_metrics"]) == 0
     assert payments_accounts.run([place]) == 0
+    assert payments_live.run([place, "--only=Watchdog,Admission", "--no_metrics"]) == 0
     reports = ["ReportAccounts", "ReportAdmission", "ReportWatchdog"]
-    assert launched == [["Accounts", "Admission", *reports, "Watchdog"], ["Admission"], ["Accounts", "ReportAccounts"]]
+    whole = ["Accounts", "Admission", *reports, "Watchdog"]
+    assert launched == [whole, ["Admission"], ["Accounts", "ReportAccounts"], ["Admission", "Watchdog"]]
+    with pytest.raises(UsageError, match="no stage of this job, which has Admission: Accounts: --only"):
+        payments_admission.run([place, "--only=Accounts"])
 
 
 def test_nothing_unsafe_is_launched(

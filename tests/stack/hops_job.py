@@ -42,7 +42,7 @@ class Note(beam.DoFn):
 
 def build(pipeline: beam.Pipeline, bootstrap: str, snapshots: str, notes: str, lanes: int) -> None:
     """Both stages from PBegin; small snapshots, often."""
-    knobs = FoldLogKnobs(lane=LaneKnobs(snapshot_records=500, snapshot_s=1, stall_s=10))
+    knobs = FoldLogKnobs(lane=LaneKnobs(snapshot_records=500, snapshot_s=1, snapshot_share=1, stall_s=10))
     for name, engine in (("Debit", hops.debit_engine), ("Credit", hops.credit_engine)):
         _ = (
             pipeline

@@ -30,7 +30,7 @@ from transforms.log_reader import LogReader, TopicInfo, WrongTopic
 from transforms.log_writer import LogWriter, WriteFailed, WriteKnobs
 from transforms.snapshots import SnapshotStore
 
-KNOBS = LaneKnobs(stay_ms=20, step_records=50, snapshot_records=100)
+KNOBS = LaneKnobs(stay_ms=20, step_records=50, snapshot_records=100, snapshot_share=1)
 START = Claim("", ())
 
 

@@ -17,7 +17,7 @@ from tests.transforms import hops
 from tests.transforms.brokers import Broker, FakeReader
 from tests.transforms.hops import BALANCES, EVENTS, IN, LEGS, LETTERS, PAID, TOPICS
 from transforms import lanes
-from transforms.fold import ForkedWriter, Gap, MissingRecord, UnknownVersion
+from transforms.fold import ForkedWriter, Gap, MissingRecord, Shard, UnknownVersion
 from transforms.fold_bounded import Engine
 from transforms.kafka_headers import Headings
 from transforms.lane_types import Claim, LaneKnobs, LaneStalled, Summary, SummaryCoder
@@ -26,7 +26,7 @@ from transforms.log_reader import ReadFailed, WrongTopic
 from transforms.log_writer import WriteFailed
 from transforms.snapshots import SnapshotStore, encode_shard
 
-NOW = LaneKnobs(stay_ms=0, step_records=9)
+NOW = LaneKnobs(stay_ms=0, step_records=9, snapshot_share=1)
 START = Claim("", ())
 
 
@@ -413,7 +413,7 @@ class TestBetweenTurns:
 class TestSnapshots:
     def test_one_in_a_turn_that_is_most_due(self, broker: Broker, store: SnapshotStore) -> None:
         pay(broker, 40)
-        lane = make_lane(broker, store, knobs=LaneKnobs(stay_ms=0, snapshot_records=1))
+        lane = make_lane(broker, store, knobs=LaneKnobs(stay_ms=0, snapshot_records=1, snapshot_share=1))
         claim, summary = lane.turn(START)
         taken = [summary.snapshots]
         for _ in range(4):
@@ -425,6 +425,28 @@ class TestSnapshots:
         pay(broker, 40)
         lane = make_lane(broker, store, knobs=LaneKnobs(stay_ms=0, snapshot_s=1e-9))
         assert lane.turn(START)[1].snapshots == 1
+
+    def test_they_take_no_more_than_their_share(
+        self, broker: Broker, store: SnapshotStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Four shards whose snapshots take 2 s each, and a share of a tenth: each rests for 72 s."""
+        clock = [1000.0]
+        monkeypatch.setattr(lanes.time, "monotonic", lambda: clock[0])
+        write = store.write
+
+        def slowly(shard: Shard) -> str:
+            clock[0] += 2
+            return write(shard)
+
+        monkeypatch.setattr(store, "write", slowly)
+        lane = make_lane(broker, store, knobs=LaneKnobs(stay_ms=0, snapshot_records=1, snapshot_share=0.1))
+        taken, claim = [], START
+        for later in (0, 0, 0, 0, 63, 3):  # the first rests since 6 s then, since 69 s, since 72 s
+            clock[0] += later
+            pay(broker, 40)
+            claim, summary = lane.turn(claim)
+            taken.append(summary.snapshots)
+        assert taken == [1, 1, 1, 1, 0, 1]
 
     def test_one_that_cannot_be_written_is_told(
         self, broker: Broker, store: SnapshotStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -591,6 +613,8 @@ class TestRefusals:
             ({"step_records": 0}, "step_records and snapshot_records must be >= 1, got 0"),
             ({"snapshot_records": 0}, "got 2000, 0"),
             ({"stall_s": 0}, "snapshot_s, stall_s and commit_s must be > 0"),
+            ({"snapshot_share": 0}, "snapshot_share must be above 0 and at most 1, got 0"),
+            ({"snapshot_share": 1.1}, "got 1.1"),
             ({"lease_ms": -1}, "lease_ms must be from 0 to 60000, got -1"),
             ({"flush": "never"}, "flush must be step or turn, got 'never'"),
         ],
