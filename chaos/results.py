@@ -6,6 +6,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from chaos.sizes import LEAST, Look
+from stack.growth import Growth
+
 
 class Outcome(NamedTuple):
     """One fault. at_s: since the run began; lasted_s: until its cause was gone.
@@ -45,6 +48,8 @@ class Result(NamedTuple):
     repeats: dict[str, int]
     outcomes: tuple[Outcome, ...]
     controls: tuple[Control, ...]
+    looks: tuple[Look, ...]
+    growths: tuple[Growth, ...]
     violations: tuple[str, ...]
 
 
@@ -64,6 +69,10 @@ def as_json(result: Result) -> dict[str, Any]:
     fields = result._asdict()
     fields["outcomes"] = [outcome._asdict() for outcome in result.outcomes]
     fields["controls"] = [control._asdict() for control in result.controls]
+    fields["growths"] = [{**growth._asdict(), "flat": growth.flat} for growth in result.growths]
+    fields["looks"] = [
+        {**each._asdict(), "processes": [held._asdict() for held in each.processes]} for each in result.looks
+    ]
     fields["violations"] = list(result.violations)
     fields["recovery"] = {
         kind: {"count": count, "median_s": middle, "worst_s": worst}
@@ -80,6 +89,7 @@ def write_results(result: Result, path: Path) -> None:
         f"| {kind} | {count} | {middle:.1f} | {worst:.1f} |"
         for kind, (count, middle, worst) in recovery(result.outcomes).items()
     ]
+    page += ["", *sizes(result.growths)] if result.growths else []
     page += ["", *(f"- {line}" for line in result.violations)] if result.violations else []
     texts = {path: json.dumps(as_json(result), indent=1), path.with_suffix(".md"): "\n".join(page)}
     for place, text in texts.items():
@@ -99,6 +109,24 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
     return lines
 
 
+def sizes(growths: Sequence[Growth]) -> list[str]:
+    """Checkpoints and memory, a line for each figure, in Markdown."""
+    lines = ["| in calm moments | first third, median | last third, median | flat up to | |", "|---|---|---|---|---|"]
+    for each in growths:
+        verdict = "flat" if each.flat else "GROWN"
+        figures = " | ".join(f"{figure:,.0f}" for figure in (each.first, each.last, each.first + each.allowed))
+        lines.append(f"| {each.name} | {figures} | {verdict} |")
+    return lines
+
+
+def flatness(looks: Sequence[Look], growths: Sequence[Growth]) -> str:
+    """Invariant 9 in a line."""
+    if not growths:
+        return f"checkpoints and memory: not judged, {len(looks)} calm moments are too few ({LEAST} or more: --faults {LEAST - 1})"
+    worst = [each.name for each in growths if not each.flat]
+    return f"checkpoints and memory in {len(looks)} calm moments: {', '.join(worst) + ': GROWN' if worst else 'flat'}"
+
+
 def summary(result: Result) -> list[str]:
     """What it comes to, a line each."""
     times = recovery(result.outcomes).get("all")
@@ -113,5 +141,6 @@ def summary(result: Result) -> list[str]:
     lines += [
         f"control {each.name}: {each.doubled:,} of {each.records:,} doubled: {each.what}" for each in result.controls
     ]
+    lines.append(flatness(result.looks, result.growths))
     lines.append(f"{len(result.violations)} violations" if result.violations else "no violation")
     return lines

@@ -1,6 +1,7 @@
 """A chaos run: faults one after another under load, then everything is let through and every checker looks at what is left."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from chaos.checks import control_reader, control_sink, find_canaries
@@ -8,6 +9,7 @@ from chaos.faults import FAULTS
 from chaos.market import judge, rest
 from chaos.results import Control, Outcome, Result
 from chaos.schedule import Planned
+from chaos.sizes import Look, grown, growths_of, look
 from chaos.system import System
 from pipelines.common import UsageError, parse_options
 from pipelines.live import drain
@@ -16,9 +18,14 @@ from pipelines.payments_verify import VerifyOptions, verify_topics
 _DRAIN_S = 180.0
 
 
+def calm(system: System, wait_s: float) -> Look:
+    """The load goes on for so long without a fault; then what the system is like."""
+    time.sleep(wait_s)
+    return look(system, time.monotonic() - system.began)
+
+
 def suffer(system: System, planned: Planned) -> Outcome:
     """One fault, and the recovery after it."""
-    time.sleep(planned.wait_s)
     repeats, began = system.watch.repeats, time.monotonic()
     done = FAULTS[planned.kind](system, planned.dice)
     lasted = time.monotonic() - began
@@ -57,7 +64,7 @@ def provoke(system: System, pause_s: float = 5.0) -> int:
     return 5
 
 
-def finish(system: System, seed: int, outcomes: list[Outcome], keep: Path) -> Result:
+def finish(system: System, seed: int, outcomes: Sequence[Outcome], looks: Sequence[Look], keep: Path) -> Result:
     """Lets everything arrive, ends the job, and runs every checker; the topics are put into `keep`."""
     if outcomes:
         provoke(system)
@@ -80,6 +87,7 @@ def finish(system: System, seed: int, outcomes: list[Outcome], keep: Path) -> Re
     if system.market:
         wrong += judge(system.direct, keep / "auctions")
     controls = (reader, control_sink(system.direct))
+    growths = growths_of(looks)
     return Result(
         seed=seed,
         rate=system.rate,
@@ -91,7 +99,9 @@ def finish(system: System, seed: int, outcomes: list[Outcome], keep: Path) -> Re
         repeats=found.repeats,
         outcomes=tuple(outcomes),
         controls=controls,
-        violations=tuple(violations + found.violations + wrong),
+        looks=tuple(looks),
+        growths=tuple(growths),
+        violations=tuple(violations + found.violations + wrong + grown(growths)),
     )
 
 
@@ -100,4 +110,4 @@ def silent(controls: tuple[Control, ...]) -> list[str]:
     return [f"control {each.name}: nothing was doubled" for each in controls if not each.doubled]
 
 
-__all__ = ["finish", "provoke", "silent", "suffer"]
+__all__ = ["calm", "finish", "provoke", "silent", "suffer"]

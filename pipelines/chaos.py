@@ -16,6 +16,7 @@ from stack.errors import StackError
 from stack.ports import BASE, BASE_VARIABLE
 
 _BESIDE = 100  # ports from the local stack's
+_LAST_CALM_S = 5.0  # before the last look at memory
 
 
 class ChaosOptions(JobOptions):
@@ -71,15 +72,16 @@ def _interrupt(number: int, frame: object) -> None:
 
 def _run(options: ChaosOptions, kinds: list[str]) -> int:
     from chaos import results
-    from chaos.run import finish, silent, suffer
+    from chaos.run import calm, finish, silent, suffer
     from chaos.schedule import plan
+    from chaos.sizes import Look
     from chaos.system import System
 
     tell = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
     base = int(os.environ.get(BASE_VARIABLE) or BASE) + _BESIDE
     planned = plan(options.seed, options.faults, kinds)
     tell(f"chaos: bringing a stack up in {folder() / 'chaos'}")
-    outcomes: list[results.Outcome] = []
+    outcomes, looks = list[results.Outcome](), list[Look]()
     with (
         System(
             folder() / "chaos", base, options.rate, options.lanes, options.seed, tell, auctions=options.auctions
@@ -89,10 +91,12 @@ def _run(options: ChaosOptions, kinds: list[str]) -> int:
         system.begin()
         print("\n".join(results.table([])), flush=True)
         for each in planned:
+            looks.append(calm(system, each.wait_s))
             outcomes.append(suffer(system, each))
             print(results.table(outcomes)[-1], flush=True)
+        looks.append(calm(system, _LAST_CALM_S))
         tell("chaos: letting everything arrive, then checking")
-        result = finish(system, options.seed, outcomes, Path(keep))
+        result = finish(system, options.seed, outcomes, looks, Path(keep))
     print("\n".join(results.summary(result)))
     if options.results:
         results.write_results(result, Path(options.results))

@@ -34,6 +34,14 @@ def java() -> str:
     return _java() or _install("default-jdk-headless", _java, f"needs a JDK {JAVA} or newer, and there is none")
 
 
+def jcmd() -> str:
+    """The command of the JDK that asks a running JVM."""
+    found = Path(java()).resolve().with_name("jcmd")
+    if not found.exists():
+        raise Missing(f"needs jcmd beside {java()}, and there is none: a JDK has it, a JRE has not")
+    return str(found)
+
+
 def maven() -> str:
     """The command of Maven, which builds the jars once."""
     java()

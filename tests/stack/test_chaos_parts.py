@@ -464,7 +464,8 @@ OUTCOMES = (
     Outcome(4, "broker-stop", "stopped", 50.0, 9.0, 10.5, 0),
 )
 RESULT = Result(
-    *(7, 100, 1, 60.0, 6000, 50_000, 40_000, {"payments.journal": 3}, OUTCOMES, (Control("c", 9, 2, "wrong"),), ())
+    *(7, 100, 1, 60.0, 6000, 50_000, 40_000, {"payments.journal": 3}, OUTCOMES, (Control("c", 9, 2, "wrong"),)),
+    *((), (), ()),
 )
 
 
@@ -492,6 +493,7 @@ class TestResults:
         assert lines[2:] == [
             "fresh again after 8.0 s (median), 10.5 s (worst)",
             "control c: 2 of 9 doubled: wrong",
+            "checkpoints and memory: not judged, 0 calm moments are too few (9 or more: --faults 8)",
             "no violation",
         ]
         assert summary(RESULT._replace(violations=("x",), outcomes=()))[-1] == "1 violations"
