@@ -9,10 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
-from stack import artifacts, launches, recovery, soak
+from stack import artifacts, launches, recovery
 from stack.cluster import KINDS, Shape, Stack, noted, remembered, running
 from stack.errors import StackError
 from stack.ports import BASE, BASE_VARIABLE, OFFSETS, Ports, variable
+from stack.soak import FEWEST, LANES, PHASES, SPLITS, soak
 
 ENVIRONMENT = f"""
 environment:
@@ -47,12 +48,15 @@ def parser() -> argparse.ArgumentParser:
     logs.add_argument("service", nargs="?", help="only this one")
     logs.add_argument("-f", "--follow", action="store_true", help="go on showing")
     logs.add_argument("-n", "--lines", type=int, default=20, help="how many last lines (20)")
-    soak = commands.add_parser("soak", help="is a job that polls for ever as small at the end as it began?")
-    soak.add_argument("--checkpoints", type=int, default=300, metavar="N", help="of each phase (300)")
-    soak.add_argument("--interval_ms", type=int, default=1000, metavar="MS", help="between checkpoints (1000)")
-    soak.add_argument("--taskmanagers", type=int, default=1, metavar="N", help="with N of them, parallelism N (1)")
-    soak.add_argument("--stock", action="store_true", help="the control: Beam's own checkpoint handlers")
-    soak.add_argument("--record", type=Path, metavar="FILE", help="append every sample to this file (JSON lines)")
+    size = commands.add_parser("soak", help="is a job that polls for ever as small at the end as it began?")
+    size.add_argument("--checkpoints", type=int, default=300, metavar="N", help="of each phase (300)")
+    size.add_argument("--interval_ms", type=int, default=1000, metavar="MS", help="between checkpoints (1000)")
+    size.add_argument("--taskmanagers", type=int, default=1, metavar="N", help="with N of them, parallelism N (1)")
+    size.add_argument("--lanes", type=int, default=LANES, metavar="N", help=f"keys, {SPLITS} polls wait under each ({LANES})")
+    size.add_argument(
+        "--control", action="store_true", help="then the same with Beam's own checkpoint handlers, which must grow"
+    )
+    size.add_argument("--record", type=Path, metavar="FILE", help="append every sample to this file (JSON lines)")
     many = commands.add_parser("launches", help="the same live job many times in a row: does any hang?")
     many.add_argument("--count", type=int, default=50, metavar="N", help="how many (50)")
     many.add_argument("--control", action="store_true", help="checkpoints may fall into a bundle: some hang")
@@ -142,10 +146,25 @@ def _apart(name: str, **shape) -> Stack:
 
 
 def _soak(arguments: argparse.Namespace) -> int:
-    with _apart("soak", workers=1, taskmanagers=arguments.taskmanagers, stock=arguments.stock) as stack:
-        flat = soak.soak(stack, arguments.checkpoints, arguments.interval_ms, _say, arguments.record)
-    print("flat" if flat else "NOT flat")
-    return 0 if flat else 1
+    if arguments.checkpoints < FEWEST:
+        raise StackError(f"--checkpoints {arguments.checkpoints}: {FEWEST} or more")
+    if arguments.lanes < 1:
+        raise StackError(f"--lanes {arguments.lanes}: 1 or more")
+    grew = _soaked(arguments, stock=False)
+    print(f"NOT flat: {', '.join(grew)}" if grew else "flat")
+    if not arguments.control:
+        return 1 if grew else 0
+    wanted = [f"{phase} state_bytes" for phase in PHASES]
+    proved = set(wanted) <= set(controls := _soaked(arguments, stock=True))
+    print(f"the control {'grows' if proved else 'does NOT grow, so that flat proves nothing'}: {', '.join(controls) or '-'}")
+    return 0 if proved and not grew else 1
+
+
+def _soaked(arguments: argparse.Namespace, stock: bool) -> list[str]:
+    """What grew."""
+    name = "soak-control" if stock else "soak"
+    with _apart(name, workers=1, taskmanagers=arguments.taskmanagers, stock=stock) as stack:
+        return soak(stack, arguments.checkpoints, arguments.interval_ms, _say, arguments.lanes, arguments.record)
 
 
 def _launches(arguments: argparse.Namespace) -> int:
