@@ -213,11 +213,12 @@ def lost_acknowledgements(system: System, dice: float) -> Done:
 def full_disk(system: System, dice: float) -> Done:
     """Snapshots and checkpoints find no room for a while; in every second case the workers die meanwhile."""
     seconds = _between(dice, 10, 15)
-    before = system.watch.unsaved
+    before, since = system.watch.unsaved, _now()
     for disk in system.disks:
         disk.fill()
     try:
         time.sleep(seconds)
+        restarts = system.restarts(since)
         if dice < 0.5:
             kill_worker(system, dice)
             time.sleep(3)
@@ -227,7 +228,8 @@ def full_disk(system: System, dice: float) -> Done:
             disk.free()
     how = "full" if system.disks[0].mounted else "not writable"
     killed = ", workers killed meanwhile" if dice < 0.5 else ""
-    return Done(f"{how} for {seconds} s ({unsaved} snapshots told as unsaved){killed}", _now(_ON_ITS_WAY_MS))
+    told = f"{unsaved} snapshots told as unsaved, {restarts} restarts until then"
+    return Done(f"{how} for {seconds} s ({told}){killed}", _now(_ON_ITS_WAY_MS))
 
 
 def torn_snapshot(system: System, dice: float) -> Done:

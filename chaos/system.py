@@ -264,6 +264,13 @@ class System:
             found |= {each["taskmanager-id"] for each in about.get("taskmanagers", [])}
         return sorted(found & self.stack.services.keys())
 
+    def restarts(self, since_ms: int) -> int:
+        """How often the job has failed since then, and Flink has restarted it; it remembers the last 16."""
+        job = self.job.found()
+        told = self.stack.rest.get(f"/jobs/{job['jid']}/exceptions") if job else None
+        history = (told or {}).get("exceptionHistory", {}).get("entries", [])
+        return sum(each["timestamp"] >= since_ms for each in history)
+
     def workers(self) -> list[int]:
         """The processes of the lanes that reported last."""
         return sorted({int(turn["worker"].rpartition(":")[2]) for turn in self._turns()})

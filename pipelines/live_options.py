@@ -27,6 +27,9 @@ MAX_LANES = 16
 BARE = ("finish_bundle_before_checkpointing", "streaming")
 """Flags without a value that every live job needs; why: docs/operations.md."""
 
+CALM = "fail_on_checkpointing_errors"
+"""Given without a value it turns this off: it is on at the job server, and Python makes a switch of what is on there."""
+
 POINTS: dict[str, FoldLogKnobs] = {
     "latency": FoldLogKnobs(
         # A request costs a broker more than the few records in it, so those of some milliseconds travel together.
@@ -167,7 +170,7 @@ def flink_defaults(lanes: int, ports: Ports | None = None) -> dict[str, str]:
         "sdk_worker_parallelism": str(lanes),
         "checkpointing_interval": str(CHECKPOINT_MS),
         "max_bundle_time_mills": "20",  # no output waits longer in Flink
-        **dict.fromkeys(BARE, ""),
+        **dict.fromkeys((*BARE, CALM), ""),
     }
 
 

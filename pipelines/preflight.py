@@ -8,7 +8,7 @@ from pathlib import Path
 
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines.live_options import on_flink
+from pipelines.live_options import CALM, on_flink
 from stack.services import accepts
 from transforms.kafka_settings import KafkaSettings
 from transforms.kafka_topics import KafkaTopics
@@ -66,6 +66,8 @@ def _check_flink(flags: Mapping[str, str]) -> list[str]:
         found.append(f"--checkpointing_interval={interval}: must be a number of ms from {LEAST_INTERVAL_MS}")
     if "finish_bundle_before_checkpointing" not in flags:
         found.append("--finish_bundle_before_checkpointing is missing: without it one launch in three never starts")
+    if flags.get(CALM):
+        found.append(f"--{CALM}={flags[CALM]}: takes no value: being there at all turns it off")
     if flags.get("runner", "").lower().startswith("portable") and not flags.get("job_endpoint"):
         found.append("--job_endpoint is missing: HOST:PORT of Beam's job server")
     kind = flags.get("environment_type", "").upper()

@@ -61,6 +61,7 @@ def test_given_flags_are_read_in_both_forms() -> None:
         ({"checkpointing_interval": "-1"}, "--checkpointing_interval=-1: must be"),
         ({"checkpointing_interval": "50"}, "--checkpointing_interval=50: must be"),
         ({"finish_bundle_before_checkpointing": None}, "--finish_bundle_before_checkpointing is missing"),
+        ({"fail_on_checkpointing_errors": "false"}, "--fail_on_checkpointing_errors=false: takes no value"),
         ({"streaming": None}, "--streaming is missing"),
         ({"job_endpoint": None}, "--job_endpoint is missing"),
         ({"environment_type": None}, "--environment_type=?: must be"),

@@ -18,6 +18,7 @@ from pipelines import (
     payments_replay,
     payments_verify,
 )
+from pipelines.live_job import LiveJob
 from stack.cluster import Stack
 from stack.ports import BASE_VARIABLE, OFFSETS
 from stack.services import wait_until
@@ -115,6 +116,36 @@ def test_new_rules_from_a_record_on(system: System, monkeypatch: pytest.MonkeyPa
     assert found.violations == []
     letters = [letter for _, letter in events(system.kept, DEAD_LETTERS.name) if letter.code == "OVERDRAFT_TOO_HIGH"]
     assert {b"late-1", b"late-2"} & {letter.key for letter in letters} == {b"late-2"}
+
+
+def test_no_room_for_checkpoints_does_not_restart_the_job(system: System) -> None:
+    """Where the folder of the checkpoints was, there is a file: each of them fails, and payments go on."""
+    place = system.stack.folder / "flink" / "checkpoints"
+    aside = place.with_name("aside")
+    with system.job() as job:
+        system.pay()
+        assert wait_until(lambda: _counts(system, job)["completed"] > 0, 60)
+        place.rename(aside)
+        place.touch()
+        try:
+            before = _counts(system, job)["failed"]
+            assert wait_until(lambda: _counts(system, job)["failed"] >= before + 3, 60)
+            system.pay()
+        finally:
+            place.unlink()
+            aside.rename(place)
+        completed = _counts(system, job)["completed"]
+        assert wait_until(lambda: _counts(system, job)["completed"] > completed, 60)
+        system.settle(job)
+        assert _restarts(system, job) == 0
+    assert system.verify().violations == []
+
+
+def _counts(system: System, job: LiveJob) -> dict[str, int]:
+    found = job.found()
+    assert found
+    counts: dict[str, int] = system.stack.rest.checkpoints(found["jid"]).get("counts", {"completed": 0, "failed": 0})
+    return counts
 
 
 def _restarts(system: System, job: object) -> int:
