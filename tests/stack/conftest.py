@@ -8,12 +8,14 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from stack import artifacts
 from stack.cluster import Stack
+from stack.errors import Missing
 from stack.kafka import Broker, running_broker
 from stack.services import is_free
 
@@ -55,6 +57,24 @@ def free_ports() -> Iterator[int]:
                 yield base
                 return
     pytest.fail("no 400 free ports in a row: name some in BEAM_ON_RAILS_TEST_PORTS", False)
+
+
+Engines = Callable[[str], None]
+"""Makes sure that the engine of that name (`--runner`) is there, or skips the test."""
+
+
+@pytest.fixture(scope="session")
+def engines() -> Engines:
+    """Prism is built at its first use, some minutes of CPU time; where there is no Go its tests do not run, and that is said."""
+
+    def wanted(name: str) -> None:
+        if name == "PrismRunner":
+            try:
+                artifacts.prism()
+            except Missing as error:
+                pytest.skip(str(error))
+
+    return wanted
 
 
 @pytest.fixture(scope="session")

@@ -20,13 +20,14 @@ from pipelines.auction_stages import TICKED as OF_AUCTIONS
 from pipelines.live_job import LiveJob
 from pipelines.live_writer import LiveWriter
 from pipelines.payments_ticker import TICKED, run_ticker
-from pipelines.topics import PLATFORM, make_topics
+from pipelines.topics import PLATFORM
 from schemas.auctions import AuctionOutcome, BidPlaced, ItemListed
 from schemas.payments import AccountOpened, Money, PaymentInitiated
 from stack.cluster import Stack
 from stack.kafka import Broker
 from stack.services import wait_until
 from tests.pipelines.auction_runs import events
+from tests.stack.conftest import Engines
 from tests.stack.live_system import make_anew
 from transforms.kafka_settings import KafkaSettings, kafka_settings
 from transforms.kafka_topics import KafkaTopics
@@ -53,9 +54,10 @@ def until(holds: Callable[[], bool], check: Check, seconds: float) -> None:
 
 
 @contextmanager
-def launched(stack: Stack | None, bootstrap: str, folder: Path, *only: str) -> Iterator[Check]:
-    """A job of these stages, of all if none is named: on the cluster, or on the DirectRunner in a process of its own."""
-    engine = "FlinkRunner" if stack else "DirectRunner"
+def launched(
+    stack: Stack | None, bootstrap: str, folder: Path, *only: str, engine: str = "FlinkRunner"
+) -> Iterator[Check]:
+    """A job of these stages, of all if none is named: on the cluster, or on another engine in a process of its own."""
     options = SimpleNamespace(bootstrap=bootstrap, kafka_config="", lanes=1, point="latency", engine=engine)
     flags = [*FLAGS, f"--snapshots={folder}/snapshots", "--snapshot_s=2", f"--only={','.join(only)}"]
     job = LiveJob(stack, options, "pipelines.auctions_live", *flags)
@@ -147,12 +149,16 @@ def judge(bootstrap: str, folder: Path) -> None:
     assert counts["SOLD", "SENT"] == counts["PURCHASED", "SENT"] == AUCTIONS
 
 
-def test_bids_are_decided_backed_and_settled(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("engine", ["DirectRunner", "PrismRunner"])
+def test_bids_are_decided_backed_and_settled(
+    engine: str, engines: Engines, broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a process stages take turns: those alone that are needed."""
+    engines(engine)
     monkeypatch.setenv("BEAM_ON_RAILS_STACK", str(tmp_path))
     found = kafka_settings(broker.bootstrap, environment={})
-    assert make_topics(found, table=PLATFORM)[1] == []
-    with launched(None, broker.bootstrap, tmp_path, *STAGES) as check:
+    make_anew(found, PLATFORM)
+    with launched(None, broker.bootstrap, tmp_path, *STAGES, engine=engine) as check:
         with ticking(found):
             sell(found, check)
             settle(found, check)

@@ -24,6 +24,7 @@ from stack.ports import BASE_VARIABLE, OFFSETS
 from stack.services import wait_until
 from tests.pipelines.runs import events
 from tests.stack import next_release
+from tests.stack.conftest import Engines
 from tests.stack.live_system import System
 from transforms.fold import DEAD_LETTERS
 from transforms.kafka_topics import KafkaTopics
@@ -154,10 +155,11 @@ def _restarts(system: System, job: object) -> int:
     return int(metrics[0]["value"]) if metrics else 0
 
 
-@pytest.mark.parametrize("runner", ["FlinkRunner", "DirectRunner"])
+@pytest.mark.parametrize("runner", ["FlinkRunner", "DirectRunner", "PrismRunner"])
 def test_the_command_live(
-    runner: str, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    runner: str, engines: Engines, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    engines(runner)
     System(stack, tmp_path)
     monkeypatch.setenv("BEAM_ON_RAILS_STACK", str(stack.folder))
     monkeypatch.setenv(BASE_VARIABLE, str(stack.ports.kafka - OFFSETS["kafka"]))
