@@ -145,7 +145,8 @@ class AlertView(View):
 def _alert_row(alert: Alert) -> Row:
     evidence = json.dumps([list(part) for part in alert.evidence])
     persons = " ".join(alert.persons)
-    return alert.alert_id, alert.signal, persons, f"{alert.score:.4g}", alert.rule_version, alert.at, evidence
+    score = f"{alert.score:.3f}".rstrip("0").rstrip(".")  # 46012.3, never with an exponent
+    return alert.alert_id, alert.signal, persons, score, alert.rule_version, alert.at, evidence
 
 
 class NoticeView(View):

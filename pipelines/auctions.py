@@ -21,13 +21,14 @@ from payments import intake as payment_intake
 from payments import topics as payment_topics
 from payments.admission import DAY_MS
 from pipelines import auction_mailer, auction_stages, auction_views, generate_auctions, payment_views, payments
+from pipelines.auction_quality import back_test_ads, judge_signals
 from pipelines.auction_stages import Rules, loop_stages, rules_of
 from pipelines.auctions_verify import verify
 from pipelines.common import JobOptions, UsageError, check_range, main, parse_options
 from pipelines.engine import engine_name, run_job
 from pipelines.files import check_apart, check_inputs, publish_folder
 from pipelines.registry import REGISTRY
-from report.facts import RunFacts
+from report.facts import AuctionFacts, RunFacts
 from report.page import write_report
 from report.views import open_views
 from schemas.auctions import BidDecision, BidPlaced
@@ -153,6 +154,9 @@ def run(argv: list[str]) -> int:
         post = auction_mailer.post_of(options, options.outbox or folder / "outbox")
         run_job(options, lambda p: auction_mailer.build_pipeline(p, folder / "topics", post), "mails")
         mails = auction_mailer.counts_of(post.outbox)
+        ads = back_test_ads(folder / "topics")
+        violations += ads.wrong
+        signals = None if options.input else judge_signals(folder / "topics", truth)
         database = folder / "views.duckdb"
         run_job(options, lambda p: payment_views.build_pipeline(p, folder / "topics", database), "payment views")
         window_ms = options.window_days * DAY_MS
@@ -169,7 +173,10 @@ def run(argv: list[str]) -> int:
             seconds=max(0.1, round(seconds, 1)),
             engine=engine_name(options),
         )
-        checks = write_report(database, folder / "report.html", facts, violations, mails)
+        tried = [(name, *result) for name, result in ads.results.items()]
+        checks = write_report(
+            database, folder / "report.html", facts, violations, AuctionFacts(mails, tried, signals)
+        )
         violations += [f"{check.name}: {check.evidence}" for check in checks if not check.holds]
         with open_views(database) as db:
             lines = summary(db, seconds)

@@ -1,11 +1,14 @@
 """What the report says of auctions, read from the views database by SQL that DuckDB and SQLite both know."""
 
+import json
+from collections.abc import Iterable
+from math import isfinite
 from typing import NamedTuple
 
 from report.views import Connection, NoViews, query_lines, query_rows
 
 STORIES = 3
-MAX_ALERTS = 20
+MAX_ALERTS = 3  # of each signal
 MAX_CELLS = 400
 
 
@@ -89,10 +92,18 @@ class AlertLine(NamedTuple):
 
     signal: str
     persons: str
-    score: str
+    score: float
     rule_version: int
     at_ms: int
     evidence: str
+
+
+class Evidence(NamedTuple):
+    """A part of a finding's evidence: a figure (None: the auction alone), and the auction that it was seen in."""
+
+    what: str
+    figure: float | None
+    auction: str | None
 
 
 class Counted(NamedTuple):
@@ -112,7 +123,8 @@ class AuctionFigures(NamedTuple):
     prices: list[PriceLine]
     cells: list[CellLine]
     signals: list[Counted]
-    alerts: list[AlertLine]
+    alerts: list[AlertLine]  # the highest scores of each signal
+    currencies: dict[str, str]  # of the auctions in their evidence
     notices: list[Counted]
     placements: int
 
@@ -125,6 +137,7 @@ def read_auctions(db: Connection) -> AuctionFigures | None:
         return None
     told = query_lines(db, _TOLD, Auction)
     stories = [(auction, query_lines(db, _STEPS.format(_quoted(auction.auction_id)), Step)) for auction in told]
+    alerts = query_lines(db, _ALERTS, AlertLine)
     return AuctionFigures(
         query_lines(db, _TOTALS, Totals),
         query_lines(
@@ -135,7 +148,8 @@ def read_auctions(db: Connection) -> AuctionFigures | None:
         query_lines(db, _PRICES, PriceLine),
         query_lines(db, _CELLS, CellLine),
         query_lines(db, "SELECT signal, COUNT(*) FROM alerts GROUP BY 1 ORDER BY 2 DESC, 1", Counted),
-        query_lines(db, _ALERTS, AlertLine),
+        alerts,
+        _currencies(db, alerts),
         query_lines(db, "SELECT kind, COUNT(*) FROM notices GROUP BY 1 ORDER BY 2 DESC, 1", Counted),
         query_rows(db, "SELECT COUNT(*) FROM placements")[0][0],
     )
@@ -143,6 +157,26 @@ def read_auctions(db: Connection) -> AuctionFigures | None:
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
+
+
+def evidence_of(alert: AlertLine) -> list[Evidence]:
+    """In its order. Raises NoViews for what auction_views never write."""
+    try:
+        found = [Evidence(*part) for part in json.loads(alert.evidence)]
+    except (ValueError, TypeError):
+        found = [Evidence("", float("nan"), None)]
+    for what, value, auction in found:
+        whole = isinstance(what, str) and (auction is None or isinstance(auction, str))
+        if not whole or not (value is None or (isinstance(value, int | float) and isfinite(value))):
+            raise NoViews("has evidence that is no list of [what, figure, auction], which auction_views never write")
+    return found
+
+
+def _currencies(db: Connection, alerts: Iterable[AlertLine]) -> dict[str, str]:
+    """Of the auctions that evidence names."""
+    named = {part.auction for alert in alerts for part in evidence_of(alert) if part.auction is not None}
+    wanted = ", ".join(map(_quoted, sorted(named))) or "NULL"
+    return dict(query_rows(db, f"SELECT auction_id, currency FROM auctions WHERE auction_id IN ({wanted})"))
 
 
 def _spreads(db: Connection) -> list[SpreadLine]:
@@ -175,4 +209,6 @@ _CELLS = f"""
     SELECT cell, lat, lon, CAST(SUM(bids) AS BIGINT), CAST(MAX(bidders) AS BIGINT) FROM cells
     GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1 LIMIT {MAX_CELLS}"""
 _ALERTS = f"""
-    SELECT signal, persons, score, rule_version, at_ms, evidence FROM alerts ORDER BY signal, score DESC, alert_id LIMIT {MAX_ALERTS}"""
+    SELECT signal, persons, CAST(score AS DOUBLE), rule_version, at_ms, evidence FROM (
+        SELECT *, ROW_NUMBER() OVER (PARTITION BY signal ORDER BY CAST(score AS DOUBLE) DESC, alert_id) AS place FROM alerts
+    ) AS placed WHERE place <= {MAX_ALERTS} ORDER BY signal, place"""

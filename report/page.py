@@ -14,10 +14,10 @@ from typing import Any
 from report import charts, sections, specs, summary, texts
 from report.auction_data import AuctionFigures, read_auctions
 from report.auctions import SECTIONS as AUCTION_SECTIONS
-from report.auctions import Mails, auction_sections
+from report.auctions import auction_sections
 from report.checks import Check, logs_check, read_checks
 from report.data import read_figures
-from report.facts import RunFacts
+from report.facts import AuctionFacts, RunFacts
 from report.figures import Figures
 from report.html import Html, join, tag
 from report.latency import latency_chart
@@ -44,20 +44,20 @@ def write_report(
     output: str | Path,
     facts: RunFacts,
     violations: Sequence[str] | None = None,
-    mails: Mails | None = None,
+    auction_facts: AuctionFacts | None = None,
 ) -> list[Check]:
     """Writes the page of a views database to `output`; gives the checks of the views, so that the caller can fail when one does.
 
     violations: what checkers of the logs have found, a line each (none: they found nothing; None: they were not asked); the page
     has them as one more check. The same database, facts and violations give the same bytes.
-    mails: what became of notices, by (kind, status), where auctions were mailed; their views have sections of their own.
+    auction_facts: for a run of auctions, whose views have sections of their own.
     Raises `report.views.NoViews` for a file that is no such database.
     """
     vega = _in_background(vega_script)
     with open_views(Path(database)) as db:
         figures, checks, auctions = read_figures(db), read_checks(db), read_auctions(db)
     shown = checks if violations is None else [*checks, logs_check(violations)]
-    Path(output).write_bytes(render(figures, shown, facts, vega.result(), auctions, mails).encode())
+    Path(output).write_bytes(render(figures, shown, facts, vega.result(), auctions, auction_facts).encode())
     return checks
 
 
@@ -67,10 +67,10 @@ def render(
     facts: RunFacts,
     vega: str,
     auctions: AuctionFigures | None = None,
-    mails: Mails | None = None,
+    auction_facts: AuctionFacts | None = None,
 ) -> str:
     """The page as text. `vega` is the script that defines `vega`."""
-    of_auctions = [] if auctions is None else auction_sections(auctions, mails)
+    of_auctions = [] if auctions is None else auction_sections(auctions, auction_facts or AuctionFacts())
     titles = _SECTIONS if auctions is None else (*AUCTION_SECTIONS, *_SECTIONS)
     shown = [
         (currency, charts.currency_charts(currency, figures.width, figures.width_name, number))

@@ -36,23 +36,25 @@ def section(name: str, title: str, *children: Child) -> Html:
 
 def figure(chart: Chart) -> Html:
     """A picture, its legend, and its figures as a table behind a line."""
-    legend = None
-    if chart.legend:
-        thin = {"line": "thin"}
-        items = [
-            tag("li", tag("i", style=f"background:var(--{color})", class_=thin.get(color), aria_hidden="true"), name)
-            for color, name in chart.legend
-        ]
-        legend = tag("ul", items, class_="legend")
     heads = [("" if i == 0 else "num", title) for i, title in enumerate(chart.columns)]
     rows = ([(css, cell) for (css, _), cell in zip(heads, cells, strict=True)] for cells in chart.cells)
     return tag(
         "figure",
-        tag("figcaption", tag("h3", chart.title), legend),
+        tag("figcaption", tag("h3", chart.title), legend(chart.legend) if chart.legend else None),
         tag("div", id=chart.id, class_="chart", role="img", aria_label=chart.alt, style=_height(chart)),
         tag("p", chart.note, class_="note") if chart.note else None,
         tag("details", tag("summary", "Figures"), table(chart.title, heads, rows, "wide", tall=True)),
     )
+
+
+def legend(colours: Iterable[tuple[str, str]]) -> Html:
+    """(colour, what it stands for) pairs; a colour is a variable of the style sheet, or `dashes`."""
+    thin = {"line": "thin", "dashes": "thin"}
+    items = [
+        tag("li", tag("i", style=f"background:var(--{colour})", class_=thin.get(colour), aria_hidden="true"), name)
+        for colour, name in colours
+    ]
+    return tag("ul", items, class_="legend")
 
 
 def _height(chart: Chart) -> str | None:

@@ -30,6 +30,15 @@ def amount(minor: int, currency: str) -> str:
     return f"{currency}\u00a0{money(minor, currency)}"
 
 
+def number(value: float) -> str:
+    """`46,012`, `7.93`, `0.75`: neither a count nor money; whole from 100 on, below with two decimals, never with an exponent."""
+    size = abs(value)
+    if 0 < size < 0.005:
+        return "< 0.01" if value > 0 else f"> {MINUS}0.01"
+    text = f"{size:,.0f}" if size >= 100 else f"{size:.2f}".rstrip("0").rstrip(".")
+    return (MINUS if value < 0 else "") + text
+
+
 def share(part: int, whole: int) -> str:
     """`12.3 %`; what is there is never said to be 0.0 %, and what is missing never 100.0 %."""
     if whole == 0:

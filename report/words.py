@@ -20,3 +20,8 @@ REASONS = {
 }
 
 STAGES = {"payments.admission": "at admission", "payments.accounts": "at the account"}
+
+
+def spoken(code: str) -> str:
+    """`ACCEPTED_OUTBID` as `accepted outbid`."""
+    return code.replace("_", " ").lower()

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from auctions.geo_cells import CellRow, Suppressed
 from auctions.geography import cell_of
 from auctions.view_tables import TABLES
@@ -71,6 +73,14 @@ def test_spreads_prices_placements_and_findings() -> None:
         "7.654",
         ["auction", None, "x"],
     )
+
+
+@pytest.mark.parametrize(
+    ("score", "text"), [(46_012.3456, "46012.346"), (1e9, "1000000000"), (0.75, "0.75"), (10.0, "10"), (0.0, "0")]
+)
+def test_a_score_is_a_plain_number(score: float, text: str) -> None:
+    (row,) = rows(AlertView, Alert("a", ("anna",), "IMPOSSIBLE_TRAVEL", score, (), 0, 9))["alerts"]
+    assert row["score"] == text
 
 
 def test_cells_have_places_and_what_is_suppressed_has_none() -> None:

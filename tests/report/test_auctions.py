@@ -1,94 +1,21 @@
 """The page's sections about auctions, out of a database that the views made."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from auctions.view_tables import ADS, ALERTS, AUCTIONS, CELLS, DECISIONS, NOTICES, PRICES, SPREADS
-from auctions.view_tables import TABLES as OF_AUCTIONS
+from auctions.view_tables import ALERTS
 from payments.view_tables import DERIVED, TABLES
-from report.auction_data import AuctionFigures, CellLine, read_auctions
-from report.auctions import SECTIONS, _frame, auction_sections, map_section
-from report.facts import RunFacts
+from report.auction_data import MAX_ALERTS, AuctionFigures, CellLine, read_auctions
+from report.auction_map import CLOSE, busiest, frame_of, map_section
+from report.auction_stories import ticks
+from report.auctions import SECTIONS, auction_sections
+from report.facts import AuctionFacts, RunFacts
 from report.page import write_report
-from report.views import open_views
-from transforms.row_batches import RowBatch, pack_rows
+from report.views import NoViews, open_views
+from tests.report.auction_rows import AT, CELL, EVIL, database, rows
 from transforms.sql_views import upsert_rows
-from transforms.tables import Row, Table
-
-AT = 1_767_225_600_000
-CELL = "841f1d5ffffffff"
-EVIL = "<script>alert('x')</script>"
-
-
-def auction(name: str, *, title: str = "A watch", outcome: str | None = "SOLD", **fields: Any) -> Row:
-    values: dict[str, Any] = dict.fromkeys(AUCTIONS.names) | {
-        "auction_id": name,
-        "shard": 0,
-        "title": title,
-        "category": "watches",
-        "seller": "s",
-        "currency": "EUR",
-        "start_price": 1_000,
-        "backed": True,
-        "starts_at": AT,
-        "ends_at": AT + 1_000,
-        "effective_end": AT + 1_500,
-        "extensions": 1,
-        "outcome": outcome,
-        "winner": "anna",
-        "price": 2_050,
-        "bids": 2,
-        "bidders": 2,
-        "position": 9,
-    }
-    return tuple((values | fields).values())
-
-
-def decision(
-    position: int, name: str, bidder: str, status: str, maximum: int | None, price: int, leader: str | None
-) -> Row:
-    end = (AT + 1_500, 1, AT + 100 * position, None)
-    return (0, position, name, f"b{position}", bidder, status, maximum, price, leader, position == 3, *end)
-
-
-def rows() -> dict[Table, list[Row]]:
-    return {
-        AUCTIONS: [
-            auction("x", reserve=1_500, buy_now=9_000),
-            auction("it's", title=EVIL, outcome=None, winner=None, price=None, bidders=0, bids=0, extensions=0),
-        ],
-        DECISIONS: [
-            decision(1, "x", "bert", "ACCEPTED_BELOW_RESERVE", 1_200, 1_200, "bert"),
-            decision(2, "x", "anna", "ACCEPTED", 3_000, 1_500, "anna"),
-            decision(3, "x", "anna", "ACCEPTED", 3_000, 2_050, "anna"),
-            decision(4, "x", EVIL, "TOO_LOW", 1, 2_050, "anna"),
-            decision(5, "x", "bert", "RETRACTED", 1_200, 2_050, "anna"),
-            decision(6, "x", "carl", "RETRACTION_REFUSED", None, 2_050, "anna"),
-        ],
-        SPREADS: [
-            ("x", "CLOSE", "EUR", "watches", AT, 2_150, 2_050, 100, 476),
-            ("y", "CLOSE", "EUR", "watches", AT, 2_150, 2_050, 100, 900),
-            ("x", "REMAINING_50", "EUR", "watches", AT, 1_000, None, None, None),
-        ],
-        PRICES: [
-            ("EUR", "ALL", "EUR", 12, 100, 200, 1_234, 400, 500, 3),
-            ("EUR\x1fwatches", "CATEGORY", "EUR", 12, 100, 200, 300, 400, 500, 3),
-        ],
-        ADS: [("p", "bert", "y", "x", "same category", AT)],
-        ALERTS: [("a", "SHILL", "bert s", "7.9", 2, AT, '[["lost", 5.0, null], ["seen at", 1767225600000.0, "x"]]')],
-        NOTICES: [("n1", "anna", "PURCHASED", "x", AT), ("n2", "bert", "LOST", "x", AT)],
-        CELLS: [(AT, CELL, "52.500", "13.400", 7, 5, None), (AT, "", "", "", 3, 0, None)],
-    }
-
-
-def database(path: Path, held: dict[Table, list[Row]]) -> Path:
-    batches: Iterator[RowBatch] = (pack_rows(table, lines) for table, lines in held.items())
-    upsert_rows(path, TABLES, [], DERIVED)
-    upsert_rows(path, OF_AUCTIONS, batches)
-    return path
+from transforms.tables import Row
 
 
 @pytest.fixture(scope="module", params=["views.duckdb", "views.sqlite"])
@@ -118,30 +45,23 @@ def test_both_databases_say_the_same(views: Path) -> None:
 
 def test_what_the_sections_say(views: Path) -> None:
     mails = {("LOST", "SENT"): 1, ("PURCHASED", "REFUSED"): 1}
-    sections = auction_sections(figures(views), mails)
-    assert [f'id="{name}"' in html for (name, _), html in zip(SECTIONS, sections, strict=True)] == [True] * 7
+    sections = auction_sections(figures(views), AuctionFacts(mails))
+    assert [f'id="{name}"' in html for (name, _), html in zip(SECTIONS, sections, strict=True)] == [True] * 8
     text = "".join(sections)
     for words in (
-        *("sold to anna for 20.50 EUR", "is open", "1 extension by 500", "reserve 15.00", "buy now 90.00"),
-        *(
-            "accepted (automatic)",
-            "4.76 %" if False else "9.00 %",
-            "12.34 EUR",
-            "watches",
-            "1 place for ads",
-            "841f1d5ffffffff",
-        ),
-        *(
-            "3 bids are in cells with too few bidders",
-            "lost 5; seen at 2026-01-01 00:00:00",
-            "thresholds of version 2",
-            "bert s",
-        ),
+        *("Sold to anna for EUR\u00a020.50.", ">Open. ", "3 bids, start 10.00", "1 extension by 500", "reserve 15.00"),
+        *("buy now 90.00", "accepted (automatic)", "9.00 %", "12.34", "watches", "1 time in this run"),
+        *("841f1d5ffffffff", "3 bids of cells with too few bidders", "lost 5; seen at 2026-01-01 00:00:00"),
+        *("thresholds of version 2", "bert s", "price before EUR\u00a012,345.67 (x)", "Auctions: x, y<"),
     ):
         assert words in text, words
-    assert EVIL not in text and text.count("<svg") == 3 and "<script" not in text
+    assert EVIL not in text and text.count("<svg") == 2 * 3 and "<script" not in text
     row = text[text.index(">lost<") :]
     assert row.index(">1<") < row.index("</tr>")
+
+
+def cells_at(places: list[tuple[int, int]]) -> list[CellLine]:
+    return [CellLine(f"c{n}", f"{lat}", f"{lon}", n + 1, 5) for n, (lat, lon) in enumerate(places)]
 
 
 @pytest.mark.parametrize(
@@ -154,16 +74,97 @@ def test_what_the_sections_say(views: Path) -> None:
     ],
 )
 def test_the_map_holds_all_its_cells(places: list[tuple[int, int]], frame: tuple[int, ...]) -> None:
-    cells = [CellLine(f"c{n}", f"{lat}", f"{lon}", 1, 5) for n, (lat, lon) in enumerate(places)]
-    west, north, width, height = _frame(cells)
-    assert all(west <= lon <= west + width and north - height <= lat <= north for lat, lon in places)
-    assert -180 <= west <= 180 - width and width / 2 - 90 <= north <= 90 and height * 2 == width
-    assert (west, north, width, height) == frame
-    assert map_section(cells).count("<circle") == len(places)
+    cells = cells_at(places)
+    found = frame_of(cells)
+    assert all(found.holds(lat, lon) for lat, lon in places)
+    assert -180 <= found.west <= 180 - found.width and found.width / 2 - 90 <= found.north <= 90
+    assert found.height * 2 == found.width and found == frame
+    whole, *_ = map_section(cells).split("</svg></figure>")
+    assert whole.count("<circle") == len(places) and 'class="land"' in whole
+
+
+def test_the_close_up_is_where_most_bids_come_from() -> None:
+    europe, america = [(50, 10), (52, 0), (40, -4)], [(40, -74), (41, -88)]
+    assert busiest(cells_at([*america, *europe])) == (-21, 58, CLOSE, CLOSE / 2)
+    assert busiest(cells_at([*europe, *america])) == (-105, 52, CLOSE, CLOSE / 2)
+    whole, close, _ = map_section(cells_at([*america, *europe])).split("</figure>")
+    assert (whole.count("<circle"), close.count("<circle")) == (5, 3)
+    assert "Where most bids come from" not in map_section(cells_at(europe))
+
+
+def test_each_degree_is_named_at_most_once() -> None:
+    text = map_section(cells_at([(0, -170), (0, 170)])).split("</figure>")[0]
+    names = [part.partition("</text>")[0].rpartition(">")[2] for part in text.split("<text")[1:]]
+    assert names == ["120°W", "60°W", "0°", "60°E", "120°E", "60°S", "0°", "60°N"]
+
+
+@pytest.mark.parametrize(
+    ("top", "found"),
+    [
+        (1, [1]),
+        (3, [1, 2, 3]),
+        (10, [5, 10]),
+        (42, [10, 20, 30, 40]),
+        (999, [200, 400, 600, 800]),
+        (10**6, [500_000, 10**6]),
+    ],
+)
+def test_prices_are_named_at_round_figures(top: int, found: list[int]) -> None:
+    assert ticks(top) == found
+
+
+# --- cheats and ads ---
+
+
+def alert(name: str, signal: str, score: str, evidence: str = "[]") -> Row:
+    return (name, signal, "bert s", score, 0, AT, evidence)
+
+
+def cheats(path: Path, alerts: list[Row], facts: AuctionFacts = AuctionFacts()) -> str:
+    return str(auction_sections(figures(database(path, {ALERTS: alerts})), facts)[6])
+
+
+@pytest.mark.parametrize("name", ["v.duckdb", "v.sqlite"])
+def test_the_highest_scores_of_each_signal_are_shown_as_plain_numbers(name: str, tmp_path: Path) -> None:
+    scores = ("46012.34", "9.5", "1000", "999.7", "1e9")
+    many = [alert(f"t{n}", "IMPOSSIBLE_TRAVEL", score) for n, score in enumerate(scores)]
+    text = cheats(tmp_path / name, [*many, alert("s", "SHILL", "7.9")])
+    shown = [part.partition("<")[0] for part in text.split("<b>")[1:]]
+    assert shown == ["1,000,000,000 km/h", "46,012 km/h", "1,000 km/h", "7.9"] and MAX_ALERTS == 3
+    row = text[text.index(">impossible travel<") :]
+    assert row.index(">5<") < row.index("</tr>"), "all are counted"
+
+
+def test_how_well_each_signal_did_is_told_where_the_truth_is_known(tmp_path: Path) -> None:
+    found = [alert("s", "SHILL", "7.9")]
+    assert "Recall" not in cheats(tmp_path / "a.duckdb", found)
+    known = AuctionFacts(signals=[("SHILL", 8, 6, 5, 1), ("OVERLAP", 3, 0, 0, 0)])
+    text = cheats(tmp_path / "b.duckdb", found, known)
+    cells = [part.partition("<")[0] for part in text.split('<td class="num">')[1:]]
+    assert cells == ["1", "8", "6", "75.0\u00a0%", "5", "1", "80.0\u00a0%", "0", "3", "0", "0.0\u00a0%", "0", "0", "–"]
+    assert "Nobody behaves" not in cheats(tmp_path / "c.duckdb", [], known), "what was not found is told too"
+
+
+@pytest.mark.parametrize(
+    "evidence", ["no json", "7", '[["what", 1.0]]', "[null]", '[["what", "1", null]]', '[["seen at", 1e999, null]]']
+)
+def test_evidence_that_is_none_is_refused(evidence: str, tmp_path: Path) -> None:
+    path = database(tmp_path / "v.sqlite", {ALERTS: [alert("s", "SHILL", "7.9", evidence)]})
+    with pytest.raises(NoViews, match="has evidence that is no list"):
+        figures(path)
+
+
+def test_the_back_test_of_ads(tmp_path: Path) -> None:
+    path = database(tmp_path / "v.duckdb", rows())
+    tried = AuctionFacts(ads=[("similar", 100, 12), ("most popular", 50, 3), ("random", 80, 0)])
+    cells = [p.partition("<")[0] for p in auction_sections(figures(path), tried)[4].split('<td class="num">')[1:]]
+    assert cells[:4] == ["100", "12", "12.0\u00a0%", "–"]
+    assert cells[4:] == ["50", "3", "6.0\u00a0%", "2", "80", "0", "0.0\u00a0%", "–"]
+    assert "<table" not in auction_sections(figures(path), AuctionFacts())[4]
 
 
 def test_nothing_happened(tmp_path: Path) -> None:
-    text = "".join(auction_sections(figures(database(tmp_path / "v.duckdb", {}))))
+    text = "".join(auction_sections(figures(database(tmp_path / "v.duckdb", {})), AuctionFacts()))
     for words in (
         "There is no auction",
         "There is no spread",
@@ -176,7 +177,7 @@ def test_nothing_happened(tmp_path: Path) -> None:
 
 
 def test_the_page_has_the_sections_before_those_of_payments(tmp_path: Path) -> None:
-    write_report(database(tmp_path / "v.duckdb", rows()), tmp_path / "page.html", RunFacts(title="Auctions"), [], {})
+    write_report(database(tmp_path / "v.duckdb", rows()), tmp_path / "page.html", RunFacts(title="Auctions"), [])
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.index('href="#auctions"') < page.index('href="#statuses"')
     assert page.index('id="mails"') < page.index('id="statuses"') and EVIL not in page

@@ -295,9 +295,11 @@ def contrast(a: str, b: str) -> float:
 def test_contrasts(media: str) -> None:
     theme = colours(media)
     texts = [(ink, ground) for ink in ("ink", "muted", "link") for ground in ("page", "card", "shade")]
+    texts += [("muted", "land")]
     texts += [(ink, "card") for ink in ("good-ink", "bad-ink")] + [(ink, "good-card") for ink in ("ink", "good-ink")]
     texts += [(ink, "bad-card") for ink in ("ink", "bad-ink", "muted", "link")]
     low = {pair: contrast(theme[pair[0]], theme[pair[1]]) for pair in texts}
     assert {pair: ratio for pair, ratio in low.items() if ratio < 4.5} == {}
     marks = ("blue", "pale", "line", "green", "red", "hop0", "hop1", "hop2", "hop3")
     assert {mark: r for mark in marks if (r := contrast(theme[mark], theme["card"])) < 3} == {}
+    assert min(contrast(theme["blue"], theme[ground]) for ground in ("land", "page")) >= 3, "cells of the map"

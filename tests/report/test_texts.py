@@ -33,6 +33,26 @@ def test_money_can_be_read_back(minor: int, currency: str) -> None:
     assert int(digits) == minor
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (46_012.34, "46,012"),
+        (1e9, "1,000,000,000"),
+        (99.999, "100"),
+        (100.6, "101"),
+        (7.934, "7.93"),
+        (0.7, "0.7"),
+        (5.0, "5"),
+        (0.0, "0"),
+        (0.004, "< 0.01"),
+        (-0.004, "> −0.01"),
+        (-3.5, "−3.5"),
+    ],
+)
+def test_figures_have_no_exponent(value: float, shown: str) -> None:
+    assert texts.number(value) == shown
+
+
 def test_counts_and_shares() -> None:
     assert texts.count(-1_234_567) == "−1,234,567"
     assert texts.share(0, 10) == "0.0\u00a0%"

@@ -1,0 +1,124 @@
+"""An auction's story: a picture of its price and of what people were ready to pay, and its decisions as a table."""
+
+from collections.abc import Sequence
+
+from report import svg, texts
+from report.auction_data import Auction, Step
+from report.html import Child, Html, tag
+from report.parts import Cell, legend, plural, section, table
+from report.words import spoken
+
+_MOVES = frozenset(("ACCEPTED", "ACCEPTED_OUTBID", "ACCEPTED_BELOW_RESERVE", "BUY_NOW", "RETRACTED"))
+_TOP, _FLOOR = 0.1, 0.97  # where the highest figure stands, and zero, in parts of the picture's height
+_SIDE = 0.012  # room at either side for half a dot
+
+
+def stories_section(stories: Sequence[tuple[Auction, Sequence[Step]]]) -> Html:
+    """One after another."""
+    none = tag("p", "There is no auction.", class_="note")
+    return section("stories", "Stories", [story(auction, steps) for auction, steps in stories] or none)
+
+
+def story(auction: Auction, steps: Sequence[Step]) -> Html:
+    """From start to close."""
+    money = lambda minor: "–" if minor is None else texts.money(minor, auction.currency)  # noqa: E731
+    heads = (("", "Received"), ("", "Bidder"), ("", "Decision"), ("num", "Maximum"), ("num", "Price"), ("", "Leader"))
+    rows: list[list[Cell]] = [
+        [
+            ("when", texts.moment(step.received_at)),
+            ("", step.bidder),
+            ("", spoken(step.status) + (" (automatic)" if step.automatic else "")),
+            ("num", money(step.maximum)),
+            ("num", money(step.price)),
+            ("", step.leader or "–"),
+        ]
+        for step in steps
+    ]
+    colours = [("blue", "price"), ("green", "a maximum that took the lead"), ("pale", "one that did not")]
+    colours += [("red", "one taken back")] if any(step.status == "RETRACTED" for step in steps) else []
+    colours += [("dashes", "reserve")] if auction.reserve is not None else []
+    moves = [step for step in steps if step.status in _MOVES]
+    times = (
+        tag("span", texts.moment(auction.starts_at)),
+        tag("span", f"{texts.moment(auction.effective_end)} UTC", class_="end"),
+    )
+    return tag(
+        "figure",
+        tag(
+            "figcaption",
+            tag("h3", f"{auction.title} ({auction.auction_id})"),
+            tag("p", f"{_end(auction)} {_facts(auction, steps)}", class_="lead"),
+            legend(colours),
+        ),
+        _picture(auction, moves),
+        tag("p", times, class_="times"),
+        tag("details", tag("summary", "Decisions"), table("Decisions", heads, rows, "wide", tall=True)),
+        class_="block",
+    )
+
+
+def _end(auction: Auction) -> str:
+    """How it ended, a sentence."""
+    if auction.outcome is None:
+        return "Open."
+    if auction.winner is None or auction.price is None:
+        return f"{spoken(auction.outcome).capitalize()}."
+    return f"{spoken(auction.outcome).capitalize()} to {auction.winner} for {texts.amount(auction.price, auction.currency)}."
+
+
+def _facts(auction: Auction, steps: Sequence[Step]) -> str:
+    """What else is said of it, a sentence."""
+    bids = sum(not step.automatic and not step.status.startswith("RETRACT") for step in steps)
+    facts = [
+        f"{texts.count(bids)} {plural(bids, 'bid')}",
+        f"start {texts.money(auction.start_price, auction.currency)}",
+    ]
+    for name, minor in (("reserve", auction.reserve), ("buy now", auction.buy_now)):
+        facts += [] if minor is None else [f"{name} {texts.money(minor, auction.currency)}"]
+    facts += ["money behind bids"] if auction.backed else []
+    if auction.extensions:
+        moved = texts.duration(auction.effective_end - auction.ends_at)
+        facts.append(f"{texts.count(auction.extensions)} {plural(auction.extensions, 'extension')} by {moved}")
+    return f"{', '.join(facts)}."
+
+
+def _picture(auction: Auction, steps: Sequence[Step]) -> Html:
+    """Price as a line of steps, bids as dots at their maxima; what is above one and a half of the highest price is drawn at the top."""
+    begin, end = auction.starts_at, max(auction.effective_end, auction.starts_at + 1)
+    prices = [step.price for step in steps if step.price is not None]
+    top = max([auction.start_price, auction.reserve or 0, *prices]) * 3 // 2 or 1
+
+    def across(at: int) -> float:
+        return _SIDE + (1 - 2 * _SIDE) * min(1.0, max(0.0, (at - begin) / (end - begin)))
+
+    def down(minor: int) -> float:
+        return _FLOOR - (_FLOOR - _TOP) * min(minor, top) / top
+
+    shapes: list[Child] = [svg.line("axis", down=_FLOOR)]
+    for minor in ticks(top):
+        named = svg.label(texts.money(minor, auction.currency), 0, down(minor), 0, -4)
+        shapes += [svg.line("grid", down=down(minor)), named]
+    if auction.reserve is not None:
+        shapes.append(svg.line("dashes", down=down(auction.reserve)))
+    if auction.extensions:
+        shapes.append(svg.line("planned", at=across(auction.ends_at)))
+    path = [f"M{_fine(across(begin))} {_fine(down(auction.start_price))}"]
+    path += [f"H{_fine(across(s.received_at))}V{_fine(down(s.price))}" for s in steps if s.price is not None]
+    shapes.append(svg.outline("".join(path) + f"H{_fine(across(end))}", "price"))
+    for step in steps:
+        if step.maximum is not None and not step.automatic:
+            colour = "green" if step.leader == step.bidder else "red" if step.status == "RETRACTED" else "pale"
+            said = f"{step.bidder}: {texts.money(step.maximum, auction.currency)}, {spoken(step.status)}"
+            shapes.append(svg.dot(across(step.received_at), down(step.maximum), 3.5, colour, said))
+    return svg.picture(f"Price of {auction.title} over its time, with the maxima of bids", "story", *shapes)
+
+
+def _fine(share: float) -> str:
+    return f"{share * svg.FINE:.1f}"
+
+
+def ticks(top: int) -> list[int]:
+    """Two to four round figures above zero, up to `top` (minor units)."""
+    size = 10 ** max(0, len(str(top)) - 2)
+    step = next(n * size for n in (1, 2, 5, 10, 20, 50, 100) if top // (n * size) <= 4)
+    return list(range(step, top + 1, step))
