@@ -73,14 +73,15 @@ def _named(signal: str) -> list[object]:
 def _finding(alert: AlertLine, currencies: Mapping[str, str]) -> Html:
     score = texts.number(alert.score) + (" km/h" if alert.signal == "IMPOSSIBLE_TRAVEL" else "")
     head = tag("span", spoken(alert.signal), class_="code"), tag("i", alert.persons), tag("b", score)
-    figures: list[str] = []
-    seen: list[str] = []
-    for what, value, auction in evidence_of(alert):
-        if value is None:
-            seen.append(auction or what)
-        else:
+    evidence = evidence_of(alert)
+    named = {auction for _, _, auction in evidence}
+    alone = named.pop() if len(named) == 1 else None  # all is said of one auction, so it is named once
+    seen = [alone] if alone else [auction or what for what, value, auction in evidence if value is None]
+    figures = []
+    for what, value, auction in evidence:
+        if value is not None:
             shown = _figure(what, value, currencies.get(auction or ""))
-            figures.append(f"{what} {shown}{f' ({auction})' if auction else ''}")
+            figures.append(f"{what} {shown}" + (f" ({auction})" if auction and not alone else ""))
     rule = "built-in thresholds" if not alert.rule_version else f"thresholds of version {alert.rule_version}"
     return tag(
         "li",

@@ -11,7 +11,7 @@ from report.parts import Cell, plural, section, table
 STEPS = (60, 30, 15, 10, 5)
 """Degrees between the lines of the grid; the widest of which three fit in. So at most six do, whose names have room on a phone."""
 CLOSE = 48.0
-"""Width of the close-up, degrees; there is none where all cells would be in it."""
+"""Width of the close-up, degrees; there is none where it would show little more."""
 
 
 def map_section(cells: Sequence[CellLine]) -> Html:
@@ -21,7 +21,7 @@ def map_section(cells: Sequence[CellLine]) -> Html:
     if not shown:
         return section("map", "Map", tag("p", "No cell has enough bidders to be shown.", class_="note"))
     frames = [(frame_of(shown), "All cells")]
-    if frames[0][0].width > CLOSE:
+    if frames[0][0].width >= 1.5 * CLOSE:
         frames.append((busiest(shown), "Where most bids come from"))
     few = f"{texts.count(hidden)} {plural(hidden, 'bid')} of cells with too few bidders are not shown."
     heads = (("", "Cell"), ("num", "Latitude"), ("num", "Longitude"), ("num", "Bids"), ("num", "Bidders, most at once"))

@@ -37,10 +37,11 @@ def story(auction: Auction, steps: Sequence[Step]) -> Html:
     colours = [("blue", "price"), ("green", "a maximum that took the lead"), ("pale", "one that did not")]
     colours += [("red", "one taken back")] if any(step.status == "RETRACTED" for step in steps) else []
     colours += [("dashes", "reserve")] if auction.reserve is not None else []
+    colours += [("axis", "the end before it was extended")] if auction.extensions else []
     moves = [step for step in steps if step.status in _MOVES]
     times = (
-        tag("span", texts.moment(auction.starts_at)),
-        tag("span", f"{texts.moment(auction.effective_end)} UTC", class_="end"),
+        tag("span", texts.moment(auction.starts_at)[:19]),
+        tag("span", f"{texts.moment(auction.effective_end)[:19]} UTC", class_="end"),
     )
     return tag(
         "figure",
@@ -95,9 +96,8 @@ def _picture(auction: Auction, steps: Sequence[Step]) -> Html:
         return _FLOOR - (_FLOOR - _TOP) * min(minor, top) / top
 
     shapes: list[Child] = [svg.line("axis", down=_FLOOR)]
-    for minor in ticks(top):
-        named = svg.label(texts.money(minor, auction.currency), 0, down(minor), 0, -4)
-        shapes += [svg.line("grid", down=down(minor)), named]
+    named = ticks(top)
+    shapes += [svg.line("grid", down=down(minor)) for minor in named]
     if auction.reserve is not None:
         shapes.append(svg.line("dashes", down=down(auction.reserve)))
     if auction.extensions:
@@ -110,6 +110,8 @@ def _picture(auction: Auction, steps: Sequence[Step]) -> Html:
             colour = "green" if step.leader == step.bidder else "red" if step.status == "RETRACTED" else "pale"
             said = f"{step.bidder}: {texts.money(step.maximum, auction.currency)}, {spoken(step.status)}"
             shapes.append(svg.dot(across(step.received_at), down(step.maximum), 3.5, colour, said))
+    # Last, so that no line goes through them.
+    shapes += [svg.label(texts.money(minor, auction.currency), 0, down(minor), 0, -4) for minor in named]
     return svg.picture(f"Price of {auction.title} over its time, with the maxima of bids", "story", *shapes)
 
 

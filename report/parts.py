@@ -48,8 +48,8 @@ def figure(chart: Chart) -> Html:
 
 
 def legend(colours: Iterable[tuple[str, str]]) -> Html:
-    """(colour, what it stands for) pairs; a colour is a variable of the style sheet, or `dashes`."""
-    thin = {"line": "thin", "dashes": "thin"}
+    """(colour, what it stands for) pairs; a colour is a variable of the style sheet."""
+    thin = dict.fromkeys(("line", "dashes", "axis"), "thin")
     items = [
         tag("li", tag("i", style=f"background:var(--{colour})", class_=thin.get(colour), aria_hidden="true"), name)
         for colour, name in colours

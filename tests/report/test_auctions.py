@@ -135,6 +135,12 @@ def test_the_highest_scores_of_each_signal_are_shown_as_plain_numbers(name: str,
     assert row.index(">5<") < row.index("</tr>"), "all are counted"
 
 
+def test_an_auction_that_all_evidence_is_of_is_named_once(tmp_path: Path) -> None:
+    evidence = '[["price before", 1424.0, "x"], ["part of the duration elapsed", 0.817, "x"]]'
+    text = cheats(tmp_path / "v.duckdb", [alert("s", "SHIELDING", "0.9", evidence)])
+    assert "<p>price before 1,424; part of the duration elapsed 0.82</p><p>Auctions: x</p>" in text
+
+
 def test_how_well_each_signal_did_is_told_where_the_truth_is_known(tmp_path: Path) -> None:
     found = [alert("s", "SHILL", "7.9")]
     assert "Recall" not in cheats(tmp_path / "a.duckdb", found)
