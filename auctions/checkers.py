@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from auctions import topics
+from auctions.backing import Backing
 from auctions.increments import increments_of
 from payments import topics as payment_topics
 from payments.logs import Logs, events, partitions
@@ -279,27 +280,31 @@ def check_backing(logs: Logs) -> list[str]:
     return found
 
 
-def check_settlement(logs: Logs) -> list[str]:
-    """In the end: every hold of an auction is captured or released, and of each backed auction that was sold its price has been paid."""
+def check_settlement(logs: Logs, backing: Backing | None = None) -> list[str]:
+    """In the end: every hold of an auction is captured or released, and of each backed auction that was sold its price has been paid.
+
+    `backing` tells what auctions asked for: that of the house.
+    """
+    backing = backing or Backing()
     open_holds: dict[str, str] = {}
     refused: set[str] = set()
     for where, _, status in events(logs, payment_topics.STATUS.name, PaymentStatus):
-        auction = _auction_of(status.payment_id, status.reference)
-        if auction is None or status.attempt:
+        asked = backing.asked(status.payment_id, status.kind, status.reference)
+        if asked is None or status.attempt:
             continue
         if status.kind == "HOLD" and status.status == "PDNG":
             open_holds.setdefault(status.payment_id, where)
         if status.kind == "CAPTURE" and status.status == "RJCT":
-            refused.add(auction)
+            refused.add(asked[0])
     for _, _, status in events(logs, payment_topics.STATUS.name, PaymentStatus):
         if status.kind == "HOLD" and status.terminal and not status.attempt:
             open_holds.pop(status.payment_id, None)
     found = [f"{where}: hold {name} was never captured nor released" for name, where in sorted(open_holds.items())]
     paid: Counter[str] = Counter()
     for _, _, done in events(logs, payment_topics.CONFIRMED.name, PaymentConfirmed):
-        auction = _auction_of(done.payment_id, done.reference)
-        if auction is not None and done.kind == "CAPTURE":
-            paid[auction] += done.amount.minor
+        asked = backing.asked(done.payment_id, done.kind, done.reference)
+        if asked is not None and done.kind == "CAPTURE":
+            paid[asked[0]] += done.amount.minor
     for where, story, event in _stories(logs):
         if isinstance(event, AuctionOutcome) and story.item.funds_required:
             due = 0 if event.price is None else event.price.minor
@@ -309,15 +314,10 @@ def check_settlement(logs: Logs) -> list[str]:
     return found
 
 
-def _auction_of(payment_id: str, reference: str | None) -> str | None:
-    auction, _, _ = (reference or "").partition("/")
-    return auction if reference is not None and payment_id.startswith(f"{reference}/") else None
-
-
 # --- all of them ---
 
 
-def check_all(logs: Logs, *, drained: bool = True) -> list[str]:
+def check_all(logs: Logs, backing: Backing | None = None, *, drained: bool = True) -> list[str]:
     """Every invariant that logs show by themselves. `drained`: the input has ended and nothing is on its way any more."""
     return [
         *check_prices(logs),
@@ -326,5 +326,5 @@ def check_all(logs: Logs, *, drained: bool = True) -> list[str]:
         *check_decisions(logs, drained),
         *check_forwarding(logs, drained),
         *check_backing(logs),
-        *(check_settlement(logs) if drained else ()),
+        *(check_settlement(logs, backing) if drained else ()),
     ]

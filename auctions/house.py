@@ -20,8 +20,9 @@ captures and voids to payments.incoming; the state to auction.current (upsert).
 
 from typing import Any
 
-from auctions import backing, topics
+from auctions import topics
 from auctions.announcements import publish, tell, tell_answer, tell_decision, tell_ending_soon, tell_outcome
+from auctions.backing import Backing, held_of
 from auctions.bidding import (
     Auction,
     accept,
@@ -45,15 +46,19 @@ from schemas.auctions import (
     RetractionReceived,
     WaitingBid,
 )
-from schemas.payments import Money
+from schemas.payments import Kind, Money
 from transforms.avro import compile_codec
-from transforms.errors import BadRecord
+from transforms.errors import BadRecord, InputError
 from transforms.fold import Context, Processor
 from transforms.topic_settings import DAY_MS
 
 _TYPES: dict[str, type] = {**payments.RECORDS, **auctions.RECORDS, "auctions.Auction": Auction}
 # Entities are ours, so the bounds on hostile messages do not apply.
 _NO_BOUNDS = {"max_bytes": 1 << 31, "max_items": 1 << 31}
+
+
+class WrongKey(InputError):
+    """The log has answers to payments that this house has not asked for: it was written with another key. Stops the shard."""
 
 
 class AuctionHouse(Processor):
@@ -72,14 +77,21 @@ class AuctionHouse(Processor):
     carries_clock = True
     entity_codec = compile_codec(load_schema("auctions.Auction"), _TYPES, **_NO_BOUNDS)
 
-    def __init__(self, soon_ms: int = 600_000, answer_ms: int = 60_000, keep_ms: int = 30 * DAY_MS) -> None:
+    def __init__(
+        self,
+        soon_ms: int = 600_000,
+        answer_ms: int = 60_000,
+        keep_ms: int = 30 * DAY_MS,
+        backing: Backing | None = None,
+    ) -> None:
         """Of the clock: EndingSoon comes `soon_ms` before an end; waiting bids have `answer_ms` after it; an auction is known for
-        `keep_ms` after its end, then its item is unknown."""
+        `keep_ms` after its end, then its item is unknown. `backing` has the key of the payment ids; of the old form without one."""
         if min(soon_ms, answer_ms, keep_ms) < 1:
             raise ValueError(
                 f"soon_ms, answer_ms and keep_ms must be positive, got {soon_ms}, {answer_ms} and {keep_ms}"
             )
         self.soon_ms, self.answer_ms, self.keep_ms = soon_ms, answer_ms, keep_ms
+        self.backing = backing or Backing()
         self._deadlines = {"start": self._start, "soon": tell_ending_soon, "end": self._close, "grace": self._give_up}
 
     def key(self, event: Any) -> str | None:
@@ -106,8 +118,10 @@ class AuctionHouse(Processor):
         elif entity is None:  # of an auction that is forgotten, or never was
             context.count_as_late()
         elif kind is FundsHeld:
+            self._check_key(event, ("HOLD",), context)
             self._on_held(entity, event, context)
         elif kind is FundsRefused:
+            self._check_key(event, ("HOLD", "CAPTURE"), context)
             self._on_refused(entity, event, context)
         else:
             self._cancel(entity, event, context)
@@ -190,8 +204,8 @@ class AuctionHouse(Processor):
         if made.answered:
             tell_answer(auction, bid, context)
         if backed:
-            backing.release(auction, bidder, context)
-            backing.release(auction, made.outbid, context)
+            self.backing.release(auction, bidder, context)
+            self.backing.release(auction, made.outbid, context)
         if made.status == "BUY_NOW":
             self._finish(auction, context, "FINISHED")
         else:
@@ -213,20 +227,25 @@ class AuctionHouse(Processor):
 
     # --- money ---
 
+    def _check_key(self, event: FundsHeld | FundsRefused, kinds: tuple[Kind, ...], context: Context) -> None:
+        """Answers are handed on under ids of the key alone, so another id tells another key: with it no hold would be found again."""
+        if event.payment_id not in [self.backing.payment_id(event.auction_id, event.bid_id, kind) for kind in kinds]:
+            raise WrongKey(f"{self.stage}: {context.place}: answers a payment of another key: launch with that of the log")
+
     def _ask_next(self, auction: Auction, bidder: str, context: Context) -> None:
         """Goes on with the first of a bidder's waiting bids: asks for what is missing behind it, or decides it where nothing is."""
         while auction.phase in ("OPEN", "CLOSING"):
             waiting = next((one for one in auction.waiting.values() if one.bid.bidder_id == bidder), None)
             if waiting is None:
-                backing.release(auction, bidder, context)
+                self.backing.release(auction, bidder, context)
                 return
             if waiting.asked:
                 return
             bid = waiting.bid
-            missing = bid.maximum.minor - backing.held_of(auction, bidder)
+            missing = bid.maximum.minor - held_of(auction, bidder)
             if missing > 0 and not is_too_low(auction, bidder, bid.maximum.minor):
                 auction.waiting[bid.bid_id] = WaitingBid(bid, missing)
-                backing.ask_hold(auction, bid.bid_id, bid.account_id, missing, context)
+                self.backing.ask_hold(auction, bid.bid_id, bid.account_id, missing, context)
                 return
             self._decide_waiting(auction, bid, context)
 
@@ -245,7 +264,7 @@ class AuctionHouse(Processor):
                 context.count_as_duplicate()
             else:
                 del auction.owed[name]
-                backing.void(auction, name, owed, context)
+                self.backing.void(auction, name, owed, context)
             return
         bid = waiting.bid
         if event.amount != Money(waiting.asked, auction.item.currency):
@@ -257,13 +276,13 @@ class AuctionHouse(Processor):
 
     def _on_refused(self, auction: Auction, event: FundsRefused, context: Context) -> None:
         name, waiting = event.bid_id, auction.waiting.get(event.bid_id)
-        if event.payment_id == backing.payment_id(event.auction_id, name, backing.CAPTURE):
+        if event.payment_id == self.backing.payment_id(event.auction_id, name, "CAPTURE"):
             # Nothing was paid: the money must not stay held. Where it came back from the seller's side, there is nothing left to void.
             captured = auction.captures.pop(name, None)
             if captured is None:
                 context.count_as_duplicate()
             else:
-                backing.void(auction, name, captured, context)
+                self.backing.void(auction, name, captured, context)
         elif waiting is not None and waiting.asked:
             self._refuse(auction, waiting.bid, context)
         elif auction.owed.pop(name, None) is None:
@@ -314,7 +333,7 @@ class AuctionHouse(Processor):
         if auction.phase != "CANCELLED":
             auction.phase = "COMPLETE"
         tell_outcome(auction, end, context)
-        backing.settle(auction, end.winner, context)
+        self.backing.settle(auction, end.winner, context)
         publish(auction, context)
         auction.bids, auction.bidders = {}, {}  # the join is over: what is left says that the auction has ended
         for name in self._deadlines:

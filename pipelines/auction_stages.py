@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from auctions import analytics_topics, topics
+from auctions.backing import Backing
 from auctions.bids import BidValidation
 from auctions.fraud_people import FraudPeople
 from auctions.fraud_traces import FraudTraces
@@ -28,6 +29,7 @@ from pipelines.registry import REGISTRY
 from transforms.fold import DEAD_LETTERS, Processor, Topic
 from transforms.fold_bounded import Engine
 from transforms.loop import Stage
+from transforms.secret_references import SecretError, check_reference, resolve
 from transforms.topic_settings import DAY_MS, TopicSettings
 
 
@@ -40,6 +42,7 @@ class Rules:
     soon_ms: int = 600_000
     answer_ms: int = 60_000
     quiet_ms: int = QUIET_MS
+    backing_key: str = ""  # reference to the key of the payment ids; the key itself is on workers alone
 
 
 class AuctionStage(NamedTuple):
@@ -53,6 +56,20 @@ def _bids(rules: Rules) -> Processor:
     return BidValidation(read_geo_ip(Path(rules.geo)) if rules.geo else None, rules.refuse_mismatch)
 
 
+def _house(rules: Rules) -> Processor:
+    return AuctionHouse(rules.soon_ms, rules.answer_ms, backing=backing_of(rules.backing_key))
+
+
+def backing_of(reference: str) -> Backing:
+    """With the key that the value of --backing_key refers to, on the worker that needs it. SecretError where there is none of this size."""
+    if not reference:
+        return Backing()
+    try:
+        return Backing(resolve("--backing_key", reference).encode())
+    except ValueError as error:
+        raise SecretError(f"--backing_key: {error}") from None
+
+
 def _kind(processor: type[Processor], topic: Topic, *writes: Topic, upserts: tuple[Topic, ...] = ()) -> StageKind:
     return StageKind(processor.stage, topic, (*writes, DEAD_LETTERS), upserts)
 
@@ -60,8 +77,8 @@ def _kind(processor: type[Processor], topic: Topic, *writes: Topic, upserts: tup
 STAGES: dict[str, AuctionStage] = {
     "Items": AuctionStage(ITEMS, lambda rules: ItemValidation()),
     "Bids": AuctionStage(BIDS, _bids),
-    "House": AuctionStage(HOUSE, lambda rules: AuctionHouse(rules.soon_ms, rules.answer_ms)),
-    "Funds": AuctionStage(FUNDS, lambda rules: Funds()),
+    "House": AuctionStage(HOUSE, _house),
+    "Funds": AuctionStage(FUNDS, lambda rules: Funds(backing_of(rules.backing_key))),
     "Notices": AuctionStage(
         _kind(Notices, topics.HISTORY, topics.NOTICES), lambda rules: Notices(quiet_ms=rules.quiet_ms)
     ),
@@ -125,10 +142,28 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
         "--answer_ms", type=int, default=default.answer_ms, help="bids may wait so long for their money at the end, ms"
     )
     parser.add_argument("--quiet_ms", type=int, default=default.quiet_ms, help="quiet after a notice 'outbid', ms")
+    add_backing_key(parser)
+
+
+def add_backing_key(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--backing_key",
+        default="",
+        help="key of the payment ids behind bids, which can be guessed without one: env:NAME or file:/PATH",
+    )
+
+
+def check_backing_key(options: Any) -> str:
+    """The flag of `add_backing_key`; SecretError unless it is a reference, or empty."""
+    reference: str = options.backing_key
+    if reference:
+        check_reference("--backing_key", reference)
+    return reference
 
 
 def rules_of(options: Any) -> Rules:
-    """UsageError for a flag of `add_rules` that is out of range, or a file that is missing."""
+    """UsageError for a flag of `add_rules` that is out of range, or a file that is missing; SecretError for a key that is no reference."""
     check_range(options, soon_ms=(1, 400 * DAY_MS), answer_ms=(1, DAY_MS), quiet_ms=(0, 30 * DAY_MS))
     geo = options.geo and str(Path(check_inputs(options.geo, "--geo")[0]).absolute())
-    return Rules(geo, options.refuse_mismatch, options.soon_ms, options.answer_ms, options.quiet_ms)
+    key = check_backing_key(options)
+    return Rules(geo, options.refuse_mismatch, options.soon_ms, options.answer_ms, options.quiet_ms, key)

@@ -9,11 +9,13 @@ import argparse
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 
 from auctions import topics
 from auctions.analytics_topics import REQUESTS
+from auctions.backing import Backing
 from auctions.check_money import check_money
 from auctions.check_placements import check_placements
 from auctions.checkers import check_all
@@ -23,8 +25,15 @@ from payments.checkers import check_all as check_payments
 from payments.logs import Logs, partitions, read_logs
 from pipelines import payments
 from pipelines.auction_stages import ALL as AUCTION_TOPICS
-from pipelines.auction_stages import CLIENT_TOPICS, Rules, loop_stages
-from pipelines.common import JobOptions, UsageError, main, parse_options
+from pipelines.auction_stages import (
+    CLIENT_TOPICS,
+    Rules,
+    add_backing_key,
+    backing_of,
+    check_backing_key,
+    loop_stages,
+)
+from pipelines.common import UsageError, main, parse_options
 from pipelines.engine import run_job
 from pipelines.files import check_topics, publish_folder
 from pipelines.live_options import BrokerOptions, broker_settings
@@ -56,10 +65,11 @@ class VerifyOptions(BrokerOptions):
             help="check the topics of a broker, up to their ends now",
         )
         parser.add_argument("--output", default="", help="with --from_topics: keep the topics in this folder")
+        add_backing_key(parser)
         cls.add_broker(parser)
 
 
-def check_logs(pieces: Partitions) -> list[str]:
+def check_logs(pieces: Partitions, backing: Backing) -> list[str]:
     """All that the logs of a drained run show to be wrong."""
     logs = read_logs(pieces, REGISTRY.decode, CLIENTS)
     of_payments = {name: held for name, held in logs.items() if not name.startswith("auction.")}
@@ -68,7 +78,7 @@ def check_logs(pieces: Partitions) -> list[str]:
         number: [item for item in items if item[1] is None or item[1].stage.startswith("payments.")]
         for number, items in letters.items()
     }
-    return [*check_all(logs), *check_payments(of_payments), *check_money(logs), *_check_ads(logs)]
+    return [*check_all(logs, backing), *check_payments(of_payments), *check_money(logs, backing), *_check_ads(logs)]
 
 
 def _check_ads(logs: Logs) -> Iterator[str]:
@@ -87,40 +97,41 @@ def _check_ads(logs: Logs) -> Iterator[str]:
         yield from (f"{REQUESTS.name}/{number}: {what}" for what in check_placements(read, given, Caps()))
 
 
-def build_pipeline(p: beam.Pipeline, folder: Path, output: Path) -> None:
-    """`output` gets a line for each violation; it is empty when all invariants hold."""
+def build_pipeline(p: beam.Pipeline, folder: Path, output: Path, key: str = "") -> None:
+    """`output` gets a line for each violation; it is empty when all invariants hold. `key`: reference to that of the house."""
     names = {topic_id: name for name, topic_id in read_ids(folder / "topics").items()}
 
     def check(pieces: Partitions) -> list[str]:
-        return check_logs(by_name(pieces, names) if names else pieces)
+        return check_logs(by_name(pieces, names) if names else pieces, backing_of(key))
 
     chunks = p | "Read" >> ReadTopic(folder / "topics", [topic.name for topic in ALL])
     _ = chunks | "CheckLogs" >> CheckLogs(check) | "Write" >> WriteLines(str(output))
 
 
-def verify(options: JobOptions, folder: Path) -> list[str]:
-    """Runs the checks over the folder of a run; gives the violations."""
+def verify(options: Any, folder: Path) -> list[str]:
+    """Runs the checks over the folder of a run; gives the violations. `options`: of a job with `backing_key`."""
     stages = [*payments.stages(), *loop_stages(Rules())]
     found = check_summaries(read_summaries(folder / "shards.jsonl"), expected_shards(folder / "topics", stages))
     with tempfile.TemporaryDirectory(prefix="auctions-verify-") as place:
         output = Path(place) / "violations.txt"
-        run_job(options, lambda p: build_pipeline(p, folder, output), "verify")
+        run_job(options, lambda p: build_pipeline(p, folder, output, options.backing_key), "verify")
         return output.read_text(encoding="utf-8").splitlines() + found
 
 
-def verify_topics(options: JobOptions, settings: KafkaSettings, folder: Path) -> list[str]:
+def verify_topics(options: VerifyOptions, settings: KafkaSettings, folder: Path) -> list[str]:
     """Puts the topics of the broker below `folder`, and checks them; the stages are folded again by `auctions_live --input`."""
     ids, ends = find_ids(settings, ALL), find_ends(settings, ALL)
     run_job(options, lambda p: build_recording(p, settings, ends, folder / "topics", ALL), "record")
     write_ids(folder / "topics", ids)
     with tempfile.TemporaryDirectory(prefix="auctions-verify-") as place:
         output = Path(place) / "violations.txt"
-        run_job(options, lambda p: build_pipeline(p, folder, output), "verify")
+        run_job(options, lambda p: build_pipeline(p, folder, output, options.backing_key), "verify")
         return output.read_text(encoding="utf-8").splitlines()
 
 
 def run(argv: list[str]) -> int:
     options = parse_options(argv, VerifyOptions)
+    check_backing_key(options)
     if options.from_topics == bool(options.input):
         raise UsageError("say what to check: --input FOLDER or --from_topics")
     if options.from_topics:

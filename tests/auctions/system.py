@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from auctions import topics
+from auctions.backing import Backing
 from auctions.bids import BidValidation
 from auctions.funds import Funds
 from auctions.geography import GeoIp
@@ -42,15 +43,17 @@ def record_of(at: int, event: Any) -> Record:
     return Record(0, at, None if key is None else key.encode(), REGISTRY.encode(event), None, ())
 
 
-def run_auctions(records: Iterable[Record], tick_ms: int = 60_000, geo: GeoIp | None = None) -> tuple[Any, list[Any]]:
+def run_auctions(
+    records: Iterable[Record], tick_ms: int = 60_000, geo: GeoIp | None = None, key: bytes = b""
+) -> tuple[Any, list[Any]]:
     """(logs, shards) after everything has come to rest. Records are in the order of their times."""
     stages = [
         Stage(Admission(), payment_topics.INCOMING),
         Stage(AccountProcessor(), payment_topics.INFLIGHT),
         Stage(ItemValidation(), topics.ITEMS),
         Stage(BidValidation(geo), topics.BIDS),
-        Stage(AuctionHouse(), topics.LOG),
-        Stage(Funds(), payment_topics.STATUS),
+        Stage(AuctionHouse(backing=Backing(key)), topics.LOG),
+        Stage(Funds(Backing(key)), payment_topics.STATUS),
     ]
     loop = Loop(stages, REGISTRY, places, [topics.BIDS], tick_ms=tick_ms)
     chunks = list(loop.run(records))

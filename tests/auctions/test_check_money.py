@@ -36,7 +36,8 @@ def balance(account: str, minor: int, held: int = 0, revision: int = 1) -> Accou
 
 def paid(number: str, debtor: str | None, creditor: str | None, minor: int, reference: str | None = None) -> Any:
     fields = {"payment_id": number, "debtor_account": debtor, "creditor_account": creditor, "reference": reference}
-    return of_kind(PaymentConfirmed, amount=Money(minor, "EUR"), **fields)
+    kind = "TRANSFER" if reference is None else "CAPTURE"
+    return of_kind(PaymentConfirmed, kind=kind, amount=Money(minor, "EUR"), **fields)
 
 
 def sold(price: int) -> list[Any]:
@@ -89,9 +90,8 @@ def test_what_is_wrong_is_told(changes: dict[str, list[Any]], found: list[str]) 
 
 
 def test_a_capture_that_was_refused_has_brought_nothing() -> None:
-    refused = of_kind(
-        PaymentStatus, payment_id="x/b/capture", reference="x/b", status="RJCT", attempt=False, amount=Money(300, "EUR")
-    )
+    fields = {"payment_id": "x/b/capture", "kind": "CAPTURE", "reference": "x/b", "amount": Money(300, "EUR")}
+    refused = of_kind(PaymentStatus, status="RJCT", attempt=False, **fields)
     again = refused._replace(attempt=True)
     of = {**RIGHT, "status": [refused, again], "confirmed": DEPOSITS}
     of["balances"] = [balance("purse", 500), balance("bert", 60)]

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from auctions import backing, topics
+from auctions import topics
+from auctions.backing import MAX_ID_CHARS as MAX_NAME_CHARS
+from auctions.backing import Backing
 from auctions.funds import Funds
 from payments.admission import MAX_ID_CHARS, refusal
 from schemas.auctions import FundsHeld, FundsRefused
@@ -14,6 +16,7 @@ from tests.auctions.world import END, REGISTRY, House, Script, check
 from transforms.fold import Shard
 
 LEADS = [("a 3000 @ start+1h", ["HOLD a1 3000"]), ("held a1", ["a1 ACCEPTED 1000 a"])]
+KEY = b"0123456789abcdef"
 END_OF_A = ["SOON", "SOLD to a 1000", "CAPTURE a1 1000"]
 
 MONEY: dict[str, tuple[dict[str, Any], Script]] = {
@@ -262,18 +265,20 @@ MONEY: dict[str, tuple[dict[str, Any], Script]] = {
 }
 
 
+@pytest.mark.parametrize("key", [b"", KEY], ids=["without a key", "with a key"])
 @pytest.mark.parametrize("name", MONEY)
-def test_money_behind_bids(name: str) -> None:
+def test_money_behind_bids(name: str, key: bytes) -> None:
     fields, script = MONEY[name]
-    house = check({"funds_required": True, **fields}, script)
+    house = check({"funds_required": True, "key": key, **fields}, script)
     if "x" in house.shard.entities and house.auction.phase == "COMPLETE":
         assert not house.auction.holds and not house.auction.waiting
 
 
-def test_what_is_asked_for_is_admitted_by_the_payment_side() -> None:
+@pytest.mark.parametrize("key", [b"", KEY], ids=["without a key", "with a key"])
+def test_what_is_asked_for_is_admitted_by_the_payment_side(key: bytes) -> None:
     """Right fields for each kind, ids within their bounds, hold and capture of one reference, no expiry."""
-    long = "b" * backing.MAX_ID_CHARS
-    house = House(funds_required=True)
+    long = "b" * MAX_NAME_CHARS
+    house = House(funds_required=True, key=key)
     asked: list[PaymentInitiated] = []
     for step in (f"a 1200 #{long}", f"held {long}", "a 3000 #z", "held z", "b 2000", "held b1", "clock @ end"):
         house.play(step)
@@ -284,9 +289,10 @@ def test_what_is_asked_for_is_admitted_by_the_payment_side() -> None:
         assert max(len(payment.payment_id), len(payment.reference or ""), len(payment.pending_id or "")) <= MAX_ID_CHARS
         assert payment.hold_timeout_ms is None
     assert [(p.debtor_account, p.creditor_account, p.pending_id) for p in asked[-2:]] == [
-        ("a", "seller", f"x/{long}/hold"),
-        ("a", "seller", "x/z/hold"),
+        ("a", "seller", Backing(key).payment_id("x", long, "HOLD")),
+        ("a", "seller", Backing(key).payment_id("x", "z", "HOLD")),
     ]
+    assert [p.payment_id for p in asked if p.kind == "HOLD"][-2] == asked[-1].pending_id
 
 
 def test_an_answer_to_an_auction_that_is_not_there_is_late() -> None:

@@ -15,7 +15,8 @@ Each ends with `@ when` or happens a second after the one before: start, end, bo
 import re
 from typing import Any
 
-from auctions import backing, topics
+from auctions import topics
+from auctions.backing import Backing
 from auctions.bidding import Auction
 from auctions.house import AuctionHouse
 from schemas.auctions import (
@@ -77,9 +78,16 @@ def moment(text: str) -> int:
 class House:
     """One auction, `x`, on a shard of its own, listed a day before it starts. What is written goes through its codec."""
 
-    def __init__(self, listed_at: int = START - 24 * HOUR, listed: bool = True, clocked: bool = True, **fields: Any) -> None:
-        self.item = item(**fields)
-        self.shard = Shard(AuctionHouse(), topics.LOG.name, 0, 1, REGISTRY.decode)
+    def __init__(
+        self,
+        listed_at: int = START - 24 * HOUR,
+        listed: bool = True,
+        clocked: bool = True,
+        key: bytes = b"",
+        **fields: Any,
+    ) -> None:
+        self.item, self.backing = item(**fields), Backing(key)
+        self.shard = self._new_shard()
         self.now, self.appended = listed_at, END * 2  # the append time of auction.log decides nothing
         self.outputs: list[Output] = []
         self.bids: dict[str, Any] = {}
@@ -90,6 +98,9 @@ class House:
             self.feed(self.item)
         self.now = max(self.now, START + HOUR)
 
+    def _new_shard(self) -> Shard:
+        return Shard(AuctionHouse(backing=self.backing), topics.LOG.name, 0, 1, REGISTRY.decode)
+
     @property
     def auction(self) -> Auction:
         held: Auction = self.shard.entities["x"]
@@ -97,7 +108,7 @@ class House:
 
     def feed(self, event: Any, key: str | None = "x") -> list[Any]:
         """Appends an event to auction.log, after the shard went through a snapshot; gives the events that it causes."""
-        renewed = Shard(AuctionHouse(), topics.LOG.name, 0, 1, REGISTRY.decode)
+        renewed = self._new_shard()
         restore_shard(renewed, encode_shard(self.shard))
         self.shard, self.appended = renewed, self.appended + 7
         raw = None if key is None else key.encode()
@@ -127,11 +138,11 @@ class House:
             return RetractionReceived(rest[0], "x", bidder, "a slip", self.now), "x"
         if what == "held":
             minor = int(rest[1]) if len(rest) > 1 else self.asked[rest[0]]
-            hold = backing.payment_id("x", rest[0], backing.HOLD)
+            hold = self.backing.payment_id("x", rest[0], "HOLD")
             return FundsHeld("x", rest[0], hold, Money(minor, self.item.currency)), "x"
         if what in ("refused", "unpaid"):
-            step = backing.HOLD if what == "refused" else backing.CAPTURE
-            return FundsRefused("x", rest[0], backing.payment_id("x", rest[0], step), "AM04"), "x"
+            asked = self.backing.payment_id("x", rest[0], "HOLD" if what == "refused" else "CAPTURE")
+            return FundsRefused("x", rest[0], asked, "AM04"), "x"
         return self._bid(what, rest), "x"
 
     def _bid(self, bidder: str, words: list[str]) -> BidReceived:
@@ -166,7 +177,7 @@ def sentences(events: list[Any]) -> list[str]:
                 text += f" {event.price.minor} {event.leader or '-'}"
             said.append(text + (" auto" if event.automatic else ""))
         elif isinstance(event, PaymentInitiated):
-            said.append(f"{event.kind} {event.payment_id.split('/')[1]} {event.amount.minor}")
+            said.append(f"{event.kind} {(event.reference or '/').split('/')[1]} {event.amount.minor}")
         elif isinstance(event, AuctionOutcome):
             price = "" if event.price is None else f" {event.price.minor}"
             said.append(f"{event.outcome}{'' if event.winner is None else ' to ' + event.winner}{price}")

@@ -8,12 +8,14 @@ import pytest
 
 from auctions import topics
 from auctions.analytics_topics import TRACES
-from pipelines import auctions_live
+from pipelines import auctions_live, auctions_verify
 from pipelines.auction_stages import STAGES
-from pipelines.common import UsageError
+from pipelines.common import UsageError, launch
 from pipelines.registry import REGISTRY
-from tests.pipelines.auction_runs import generate, run_loop
+from schemas.payments import PaymentInitiated
+from tests.pipelines.auction_runs import events, generate, run_loop
 from transforms.chunks import Chunk, pack_chunks, unpack_chunk
+from transforms.secret_references import SecretError
 from transforms.topic_files import read_topic, write_topics
 
 JOBS = ("items", "bids", "house", "funds", "notices", "analytics", "fraud")
@@ -94,3 +96,76 @@ def test_a_missing_topic_is_one_line(run: Path, tmp_path: Path) -> None:
     (tmp_path / "topics" / "auction.log" / "p03.avro").unlink()
     with pytest.raises(UsageError, match=r"p03\.avro: missing"):
         auctions_live.run([f"--input={tmp_path}/topics", "--only=House"])
+
+
+# --- the key of the payment ids ---
+
+KEY = "a key that is in no file but its own"
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("keyed")
+    (root / "key").write_text(f"{KEY}\n")
+    return run_loop(generate(root), root / "run", f"--geo={root}/geo.csv", f"--backing_key=file:{root}/key")
+
+
+def _replay(folder: Path, *flags: str) -> int:
+    return launch(auctions_live.run, [f"--input={folder}/topics", "--only=House,Funds", *flags], "auctions_live")
+
+
+def test_with_the_key_of_the_run_a_replay_is_exact(
+    keyed: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RAILS_TEST_KEY", KEY)
+    for reference in (f"file:{keyed.parent}/key", "env:RAILS_TEST_KEY"):
+        assert _replay(keyed, f"--backing_key={reference}") == 0
+        assert auctions_verify.run([f"--input={keyed}", f"--backing_key={reference}"]) == 0
+    asked = [event for event in events(keyed, "payments.incoming", PaymentInitiated) if event.source == "auctions"]
+    assert asked and not any(event.reference in event.payment_id for event in asked)
+    assert "0 differences" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("key", ["", "a key that another house once had"])
+def test_another_key_is_one_line(
+    key: str, keyed: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAILS_TEST_KEY", key)
+    flags = ["--backing_key=env:RAILS_TEST_KEY"] if key else []
+    assert _replay(keyed, *flags) == 2
+    said = capfd.readouterr().err
+    assert "answers a payment of another key" in said and not any(one and one in said for one in (key, KEY))
+    assert auctions_verify.run([f"--input={keyed}", *flags]) == 1
+
+
+def test_the_key_is_written_nowhere(keyed: Path) -> None:
+    names = [path.name for path in (keyed / "topics").iterdir() if path.is_dir()]
+    assert len(names) > 10
+    for name in names:
+        for chunk in read_topic(keyed / "topics", name):
+            assert KEY.encode() not in repr(unpack_chunk(chunk)).encode(), name
+    assert KEY not in (keyed / "shards.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--backing_key=a secret in the open", "^--backing_key is a secret: give a reference to it, env:NAME or file:/PATH$"),
+        ("--backing_key=file:key", "--backing_key: a reference is env:NAME or file:/PATH, from the root"),
+    ],
+)
+def test_a_key_in_the_open_is_refused(flag: str, message: str, run: Path) -> None:
+    for job in (auctions_live, auctions_verify):
+        with pytest.raises(SecretError, match=message) as refused:
+            job.run([f"--input={run}/topics", flag])
+        assert "in the open" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("key", "message"), [("short", "a key has 16 to 64 bytes"), ("", "no environment variable RAILS_TEST_KEY")])
+def test_a_key_that_is_none_is_one_line(
+    key: str, message: str, run: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RAILS_TEST_KEY", key)
+    assert _replay(run, "--backing_key=env:RAILS_TEST_KEY") == 2
+    said = capfd.readouterr().err
+    assert f"--backing_key: {message}" in said and "short" not in said

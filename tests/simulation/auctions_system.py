@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from auctions import checkers, topics
+from auctions.backing import Backing
 from auctions.bids import BidValidation
 from auctions.funds import Funds
 from auctions.house import AuctionHouse
@@ -31,6 +32,7 @@ BIDDERS, AUCTIONS, BIDS = 5, 5, 45
 HOUR = 3_600_000
 REGISTRY = Registry.of("rails", "payments", "auctions")
 NAMES = ("ITEMS", "BIDS", "LOG", "HISTORY", "OUTCOMES", "CURRENT")
+BACKING = Backing(b"a key of this simulation")
 CLIENTS = (payment_topics.INCOMING.name, topics.ITEMS.name, topics.BIDS.name)
 
 
@@ -56,8 +58,8 @@ def auction_system(house: type[AuctionHouse] = AuctionHouse, bids: type[BidValid
             Stage(AccountProcessor(), payment_topics.INFLIGHT),
             Stage(ItemValidation(), topics.ITEMS),
             Stage(bids(), topics.BIDS),
-            Stage(house(soon_ms=500, answer_ms=1500), topics.LOG),
-            Stage(Funds(), payment_topics.STATUS),
+            Stage(house(soon_ms=500, answer_ms=1500, backing=BACKING), topics.LOG),
+            Stage(Funds(BACKING), payment_topics.STATUS),
         ],
         registry=REGISTRY,
         inputs=client_records,
@@ -172,7 +174,7 @@ def check_invariants(outcome: Outcome) -> Iterable[str]:
             for (topic, number), records in sorted(outcome.logs.items())
             if topic == name
         }
-    yield from checkers.check_all(logs)
+    yield from checkers.check_all(logs, BACKING)
     of_payments = {name: held for name, held in logs.items() if not name.startswith("auction.")}
     shards = [shard for shard in outcome.shards if shard.source.stage.startswith("payments.")]
     yield from check_payments(of_payments, shards)

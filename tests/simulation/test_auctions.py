@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from auctions import backing, topics
+from auctions import topics
 from auctions.bids import BidValidation
 from auctions.house import AuctionHouse
 from schemas.auctions import AuctionOutcome, BidDecision, BidsClock, EndingSoon
@@ -150,7 +150,7 @@ class _DecidesBeforeTheMoney(AuctionHouse):
     def _ask_next(self, auction, bidder, context):  # type: ignore[no-untyped-def]
         for bid_id, (bid, asked) in list(auction.waiting.items()):
             if bid.bidder_id == bidder and not asked:
-                backing.ask_hold(auction, bid_id, bid.account_id, bid.maximum.minor, context)
+                self.backing.ask_hold(auction, bid_id, bid.account_id, bid.maximum.minor, context)
                 self._decide_waiting(auction, bid, context)
 
 
