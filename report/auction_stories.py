@@ -105,13 +105,13 @@ def _picture(auction: Auction, steps: Sequence[Step]) -> Html:
     path = [f"M{_fine(across(begin))} {_fine(down(auction.start_price))}"]
     path += [f"H{_fine(across(s.received_at))}V{_fine(down(s.price))}" for s in steps if s.price is not None]
     shapes.append(svg.outline("".join(path) + f"H{_fine(across(end))}", "price"))
+    # Over the line, so that it does not go through them, and under the dots, so that they hide none.
+    shapes += [svg.label(texts.money(minor, auction.currency), 0, down(minor), 0, -4) for minor in named]
     for step in steps:
         if step.maximum is not None and not step.automatic:
             colour = "green" if step.leader == step.bidder else "red" if step.status == "RETRACTED" else "pale"
             said = f"{step.bidder}: {texts.money(step.maximum, auction.currency)}, {spoken(step.status)}"
             shapes.append(svg.dot(across(step.received_at), down(step.maximum), 3.5, colour, said))
-    # Last, so that no line goes through them.
-    shapes += [svg.label(texts.money(minor, auction.currency), 0, down(minor), 0, -4) for minor in named]
     return svg.picture(f"Price of {auction.title} over its time, with the maxima of bids", "story", *shapes)
 
 
