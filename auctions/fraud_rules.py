@@ -3,6 +3,7 @@
 A rule's parameters take the place of the built-in ones of the same name; those that it does not name are the built-in ones again.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from schemas.auctions import FraudRule, FraudRules
@@ -42,16 +43,23 @@ def thresholds(rules: FraudRules, name: str) -> Thresholds | None:
     return Thresholds(held.version, {**BUILT_IN[name], **held.parameters}) if held.active else None
 
 
+def rule_error(name: str, parameters: Mapping[str, int]) -> str | None:
+    """What is wrong with the parameters of a rule of that name; None if nothing is."""
+    known = BUILT_IN[name]
+    if any(given not in known or value < 0 for given, value in parameters.items()):
+        return f"{name} has {', '.join(known)}, none of them negative"
+    return None
+
+
 def change_rules(rules: FraudRules, event: Rule) -> bool:
     """Puts a rule in force. False: it is not newer than the one held. Rules of other names belong to other stages."""
-    known = BUILT_IN.get(event.name)
-    if known is None:
+    if event.name not in BUILT_IN:
         return True
     held = rules.rules.get(event.name)
     if held is not None and event.version <= held.version:
         return False
-    for name, value in event.parameters.items():
-        if name not in known or value < 0:
-            raise BadRecord("BAD_RULE", "a parameter that the rule does not have, or a negative one")
+    wrong = rule_error(event.name, event.parameters)
+    if wrong is not None:
+        raise BadRecord("BAD_RULE", wrong)
     rules.rules[event.name] = FraudRule(event.version, event.active, dict(event.parameters))
     return True

@@ -24,7 +24,7 @@ EXTENSIONS = 10  # where an item has a soft close and does not say how often
 MAX_TAGS = 32
 _MAX_CHARS = {"item_id": 128, "title": 200, "description": 20_000, "category": 100}
 _MAX_TAG_CHARS = 50
-_MAX_REASON_CHARS = 500
+MAX_REASON_CHARS = 500
 
 
 class ItemValidation(Processor):
@@ -41,7 +41,7 @@ class ItemValidation(Processor):
 
     def on_event(self, key: str, entity: None, event: ItemListed | ItemCancelled, context: Context) -> None:
         if isinstance(event, ItemCancelled):
-            if len(event.reason) > _MAX_REASON_CHARS:
+            if len(event.reason) > MAX_REASON_CHARS:
                 raise BadRecord("TOO_LONG", "reason")
             context.emit(topics.LOG, key, event)
             return

@@ -5,11 +5,11 @@ written to every partition. A command that is sent twice takes effect once: the 
 the settings have moved on.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from payments import topics
-from payments.live_stages import KINDS
+from payments.live_stages import StageKind
 from payments.settings import VELOCITY
 from schemas.payments import AccountClosed, AccountFrozen, AccountLimited, AccountOpened
 from schemas.rails import Rule, Version
@@ -34,10 +34,12 @@ def rule_lines(
     return [(topics.INFLIGHT.name, number, None, value) for number in range(topics.INFLIGHT.partitions)]
 
 
-def version_lines(admin_id: str, stage: str, number: int, encode: Callable[[Any], bytes]) -> list[Written]:
-    """Pins the rules of a stage from where it stands on each partition of its topic; ValueError if it takes none from there."""
-    kinds = {kind.stage: kind for kind in KINDS if kind.topic is not topics.INCOMING}
-    if stage not in kinds:
-        raise ValueError(f"must be one of {', '.join(sorted(kinds))}, got {stage!r}")
-    topic, value = kinds[stage].topic, encode(Version(stage, number, admin_id))
+def version_lines(
+    admin_id: str, kinds: Iterable[StageKind], stage: str, number: int, encode: Callable[[Any], bytes]
+) -> list[Written]:
+    """Pins the rules of a stage from where it stands on each partition of its topic; ValueError if it is not one of `kinds`."""
+    found = {kind.stage: kind for kind in kinds}
+    if stage not in found:
+        raise ValueError(f"must be one of {', '.join(sorted(found))}, got {stage!r}")
+    topic, value = found[stage].topic, encode(Version(stage, number, admin_id))
     return [(topic.name, partition, None, value) for partition in range(topic.partitions)]

@@ -106,8 +106,6 @@ NAMES = tuple(STAGES)
 ALL = tuple(dict.fromkeys((*topics.ALL, *analytics_topics.ALL)))
 SETTINGS: tuple[TopicSettings, ...] = (*topics.SETTINGS, *analytics_topics.SETTINGS)
 CLIENT_TOPICS = (topics.ITEMS, topics.BIDS)
-RULED = (topics.HISTORY, analytics_topics.TRACES)
-"""Topics whose stages have thresholds of fraud, which arrive as events on every partition."""
 TICKED = (*BIDDING_TICKED, topics.HISTORY)
 """Quiet periods end by the clock of the history."""
 

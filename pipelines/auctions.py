@@ -15,6 +15,7 @@ from typing import Any
 import apache_beam as beam
 
 from auctions import intake, topics
+from auctions.administration import RULED
 from auctions.generator import Settings
 from auctions.truth import differences
 from payments import intake as payment_intake
@@ -94,7 +95,7 @@ def entry(record: Record) -> Iterable[tuple[str, int]]:
     except BadRecord:
         event = None
     if isinstance(event, Rule) and event.name.startswith("fraud."):
-        return [(topic.name, number) for topic in auction_stages.RULED for number in range(topic.partitions)]
+        return [(topic.name, number) for topic in RULED for number in range(topic.partitions)]
     if event is None or intake.client_topic(event) is not None:
         return intake.client_places(event, record.key)
     return payments.entry(record)

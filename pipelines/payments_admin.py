@@ -4,33 +4,27 @@
 """
 
 import argparse
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from payments.administration import Written, account_lines, rule_lines, version_lines
 from payments.admission import MAX_ID_CHARS, is_account_id
 from payments.currencies import EXPONENTS
-from payments.topics import SETTINGS
-from pipelines.common import UsageError, check_range, main, parse_options
-from pipelines.live_options import BrokerOptions, broker_settings
-from pipelines.live_writer import LiveWriter
-from pipelines.preflight import check_topics, refused
+from payments.live_stages import KINDS
+from payments.topics import INCOMING, SETTINGS
+from pipelines.administration import MOST_NUMBER, AdminOptions, Command, administer, identity_of
+from pipelines.common import UsageError, check_range, main
 from pipelines.registry import REGISTRY
 from schemas.payments import AccountClosed, AccountFrozen, AccountLimited, AccountOpened
 
 _MOST = (1 << 62) - 1
+_LIMITS = ("interval_ms", "max_count", "max_minor")
+
+VERSIONED = tuple(kind for kind in KINDS if kind.topic is not INCOMING)
+"""Stages whose topics no client writes: those that take a Version."""
 
 
-class _AdminOptions(BrokerOptions):
-    @classmethod
-    def add_common(cls, parser: argparse.ArgumentParser) -> None:
-        cls.add_broker(parser)
-        parser.add_argument("--admin_id", default="", help="id of the action; one of its content and time by default")
-        parser.add_argument(
-            "--at", type=int, default=0, help="claimed time of the action, ms since 1970; now by default"
-        )
-
+class _AccountOptions(AdminOptions):
     @classmethod
     def add_account(cls, parser: argparse.ArgumentParser, expected: bool = True) -> None:
         cls.add_common(parser)
@@ -41,7 +35,7 @@ class _AdminOptions(BrokerOptions):
             )
 
 
-class OpenOptions(_AdminOptions):
+class OpenOptions(_AccountOptions):
     """Opens an account."""
 
     @classmethod
@@ -52,7 +46,7 @@ class OpenOptions(_AdminOptions):
         parser.add_argument("--one_in_flight", action="store_true", help="one debit at a time is in flight")
 
 
-class LimitOptions(_AdminOptions):
+class LimitOptions(_AccountOptions):
     """Sets both limits of an account."""
 
     @classmethod
@@ -61,7 +55,7 @@ class LimitOptions(_AdminOptions):
         _add_limits(parser)
 
 
-class AccountOptions(_AdminOptions):
+class AccountOptions(_AccountOptions):
     """Freezes, unfreezes or closes an account."""
 
     @classmethod
@@ -69,7 +63,7 @@ class AccountOptions(_AdminOptions):
         cls.add_account(parser)
 
 
-class RuleOptions(_AdminOptions):
+class RuleOptions(AdminOptions):
     """Puts a velocity rule in force, or takes it out."""
 
     @classmethod
@@ -87,14 +81,12 @@ class RuleOptions(_AdminOptions):
         parser.add_argument("--off", action="store_true", help="take the rule out of force")
 
 
-class VersionOptions(_AdminOptions):
+class VersionOptions(AdminOptions):
     """Pins the version of a stage's rules."""
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        cls.add_common(parser)
-        parser.add_argument("--stage", required=True, help="such as payments.accounts")
-        parser.add_argument("--number", type=int, required=True, help="version of the rules; only a higher one counts")
+        cls.add_version(parser, "payments.accounts")
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +96,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     )
 
 
-ACTIONS: dict[str, type[_AdminOptions]] = {
+ACTIONS: dict[str, type[AdminOptions]] = {
     "open": OpenOptions,
     "limit": LimitOptions,
     "freeze": AccountOptions,
@@ -115,24 +107,21 @@ ACTIONS: dict[str, type[_AdminOptions]] = {
 }
 
 
-def lines_of(action: str, options: Any, now_ms: int) -> tuple[str, int, list[Written]]:
-    """(id of the action, its claimed time, the records); UsageError for a value that no stage would take."""
-    check_range(options, at=(0, 1 << 46))
-    at = options.at or now_ms
-    admin_id = options.admin_id or f"{action}-{at}"
-    if len(admin_id) > MAX_ID_CHARS:
-        raise UsageError(f"at most {MAX_ID_CHARS} characters", "--admin_id")
+def command_of(action: str, options: Any, now_ms: int) -> Command:
+    """What an action writes; UsageError for a value that no stage would take."""
+    admin_id, at = identity_of(action, options, now_ms)
     if action == "rule":
-        return admin_id, at, _rule(admin_id, options)
+        return Command(admin_id, at, _rule(admin_id, options))
     if action == "version":
-        check_range(options, number=1)
+        check_range(options, number=(1, MOST_NUMBER))
         try:
-            return admin_id, at, version_lines(admin_id, options.stage, options.number, REGISTRY.encode)
+            lines = version_lines(admin_id, VERSIONED, options.stage, options.number, REGISTRY.encode)
         except ValueError as error:
             raise UsageError(str(error), "--stage") from error
+        return Command(admin_id, at, lines)
     if not is_account_id(options.account):
         raise UsageError(f"1 to {MAX_ID_CHARS} characters, and not ~ first", "--account")
-    return admin_id, at, account_lines(_account_event(action, options, admin_id, at), REGISTRY.encode)
+    return Command(admin_id, at, account_lines(_account_event(action, options, admin_id, at), REGISTRY.encode))
 
 
 def _account_event(action: str, options: Any, admin_id: str, at: int) -> Any:
@@ -154,8 +143,8 @@ def _account_event(action: str, options: Any, admin_id: str, at: int) -> Any:
 
 
 def _rule(admin_id: str, options: Any) -> list[Written]:
-    check_range(options, number=1)
-    given = {name: getattr(options, name) for name in ("interval_ms", "max_count", "max_minor")}
+    check_range(options, number=(1, MOST_NUMBER), **dict.fromkeys(_LIMITS, (-1, _MOST)))
+    given = {name: getattr(options, name) for name in _LIMITS}
     parameters = {name: value for name, value in given.items() if value >= 0}
     if not options.off:
         if options.interval_ms < 1:
@@ -166,23 +155,7 @@ def _rule(admin_id: str, options: Any) -> list[Written]:
 
 
 def run(argv: Sequence[str]) -> int:
-    action = argv[0] if argv else ""
-    if action not in ACTIONS:
-        raise UsageError(f"say first what to do: {', '.join(ACTIONS)}", action or None)
-    options = parse_options(argv[1:], ACTIONS[action])
-    admin_id, at, lines = lines_of(action, options, int(time.time() * 1000))
-    settings = broker_settings(options)
-    if refused(check_topics(settings, SETTINGS)):
-        return 2
-    writer = LiveWriter(settings)
-    try:
-        writer.write(lines)
-        writer.flush()
-    finally:
-        writer.close()
-    print(f"written: {action} to {len(lines)} partition{'s' if len(lines) > 1 else ''} of {lines[0][0]}")
-    print(f"the same once more: add --admin_id={admin_id} --at={at}")
-    return 0
+    return administer(argv, ACTIONS, command_of, SETTINGS)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import pytest
 from payments import topics
 from payments.accounts import AccountProcessor
 from payments.administration import account_lines, rule_lines, version_lines
+from payments.live_stages import ACCOUNTS, WATCHDOG
 from schemas.payments import AccountOpened
 from schemas.rails import Record, Rule, Version
 from transforms.fold import Shard, UnknownVersion
@@ -47,7 +48,7 @@ def test_a_rule_stands_on_every_partition_and_counts_once() -> None:
 
 @pytest.mark.parametrize("stage", ["payments.accounts", "payments.watchdog"])
 def test_a_version_stands_on_every_partition_of_what_the_stage_reads(stage: str) -> None:
-    lines = version_lines("v1", stage, 2, REGISTRY.encode)
+    lines = version_lines("v1", (ACCOUNTS, WATCHDOG), stage, 2, REGISTRY.encode)
     assert {topic for topic, *_ in lines} == {
         "payments.inflight" if stage == "payments.accounts" else "payments.status"
     }
@@ -60,4 +61,4 @@ def test_a_version_stands_on_every_partition_of_what_the_stage_reads(stage: str)
 @pytest.mark.parametrize("stage", ["payments.admission", "nobody"])
 def test_a_version_of_a_stage_that_takes_none(stage: str) -> None:
     with pytest.raises(ValueError, match=r"must be one of payments\.accounts, payments\.watchdog, got"):
-        version_lines("v1", stage, 2, REGISTRY.encode)
+        version_lines("v1", (ACCOUNTS, WATCHDOG), stage, 2, REGISTRY.encode)

@@ -2,16 +2,16 @@
 
 import pytest
 
-from pipelines import payments_admin
+from pipelines import administration, payments_admin
 from pipelines.common import UsageError, parse_options
-from pipelines.payments_admin import ACTIONS, lines_of
+from pipelines.payments_admin import ACTIONS, command_of
 from pipelines.registry import REGISTRY
 from schemas.payments import AccountClosed, AccountFrozen, AccountLimited, AccountOpened
 from schemas.rails import Rule, Version
 
 
 def event(action: str, *flags: str) -> object:
-    _, _, lines = lines_of(action, parse_options(list(flags), ACTIONS[action]), 7)
+    _, _, lines = command_of(action, parse_options(list(flags), ACTIONS[action]), 7)
     return REGISTRY.decode(lines[0][3])
 
 
@@ -34,9 +34,9 @@ def test_each_action_is_its_event() -> None:
 
 
 def test_the_same_command_with_the_ids_that_it_printed_gives_the_same_bytes() -> None:
-    first = lines_of("open", parse_options(["--account=a", "--currency=EUR"], ACTIONS["open"]), 7)
+    first = command_of("open", parse_options(["--account=a", "--currency=EUR"], ACTIONS["open"]), 7)
     again = ["--account=a", "--currency=EUR", f"--admin_id={first[0]}", f"--at={first[1]}"]
-    assert lines_of("open", parse_options(again, ACTIONS["open"]), 99_999) == first
+    assert command_of("open", parse_options(again, ACTIONS["open"]), 99_999) == first
 
 
 @pytest.mark.parametrize(
@@ -52,13 +52,16 @@ def test_the_same_command_with_the_ids_that_it_printed_gives_the_same_bytes() ->
         ("rule", ["--number=1"], "interval"),
         ("rule", ["--number=1", "--interval_ms=5"], "a limit"),
         ("rule", ["--number=0", "--off"], "at least 1"),
+        ("rule", ["--number=2147483648", "--off"], "at most 2147483647"),
+        ("rule", ["--number=1", "--interval_ms=5", f"--max_minor={1 << 63}"], "at most 46116"),
         ("version", ["--number=2", "--stage=payments.admission"], "must be one of"),
         ("version", ["--number=0", "--stage=payments.accounts"], "at least 1"),
+        ("version", ["--number=2147483648", "--stage=payments.accounts"], "at most 2147483647"),
     ],
 )
 def test_what_is_refused(action: str, flags: list[str], told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        lines_of(action, parse_options(flags, ACTIONS[action]), 7)
+        command_of(action, parse_options(flags, ACTIONS[action]), 7)
 
 
 @pytest.mark.parametrize("argv", [[], ["explode"], ["--account=a"]])
@@ -87,13 +90,13 @@ class FakeWriter:
 def test_a_command_is_written_and_acknowledged(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(payments_admin, "LiveWriter", FakeWriter)
-    monkeypatch.setattr(payments_admin, "check_topics", lambda *_: [])
+    monkeypatch.setattr(administration, "LiveWriter", FakeWriter)
+    monkeypatch.setattr(administration, "check_topics", lambda *_: [])
     rule = ["rule", "--number=1", "--off", "--admin_id=x", "--at=5"]
     assert payments_admin.run(rule) == 0
     assert (len(FakeWriter.written), FakeWriter.flushed, FakeWriter.closed) == (16, 1, 1)
     assert capsys.readouterr().out == (
         "written: rule to 16 partitions of payments.inflight\nthe same once more: add --admin_id=x --at=5\n"
     )
-    monkeypatch.setattr(payments_admin, "check_topics", lambda *_: ["payments.inflight: missing"])
+    monkeypatch.setattr(administration, "check_topics", lambda *_: ["payments.inflight: missing"])
     assert payments_admin.run(rule) == 2 and len(FakeWriter.written) == 16

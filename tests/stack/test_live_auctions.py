@@ -13,15 +13,18 @@ from typing import Any
 import pytest
 
 from auctions import topics
+from auctions.analytics_topics import TRACES
 from chaos.market import REPLAYED, line, rest
-from pipelines import auction_mailer, auctions_live, auctions_verify
+from chaos.reading import read_all
+from pipelines import auction_admin, auction_mailer, auctions_live, auctions_verify
 from pipelines.auction_jobs import NAMES
 from pipelines.auction_stages import TICKED as OF_AUCTIONS
 from pipelines.live_job import LiveJob
 from pipelines.live_writer import LiveWriter
 from pipelines.payments_ticker import TICKED, run_ticker
+from pipelines.registry import REGISTRY
 from pipelines.topics import PLATFORM
-from schemas.auctions import AuctionOutcome, BidPlaced, ItemListed
+from schemas.auctions import AuctionOutcome, BidderTrace, BidPlaced, ItemListed
 from schemas.payments import AccountOpened, Money, PaymentInitiated
 from stack.cluster import Stack
 from stack.kafka import Broker
@@ -207,3 +210,34 @@ def told(settings: KafkaSettings) -> int:
         return sum(high for _, high in kafka.watermarks(topics.OUTCOMES.name))
     finally:
         kafka.close()
+
+
+def test_a_threshold_changes_the_running_job(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Built in are four auctions; from the rule on two are enough, and the version of the rule stands on the alert."""
+    monkeypatch.setenv("BEAM_ON_RAILS_STACK", str(tmp_path))
+    found = kafka_settings(broker.bootstrap, environment={})
+    make_anew(found, PLATFORM)
+    writer = LiveWriter(found)
+
+    def snipe(bidder: str) -> None:
+        key = bidder.encode()
+        for n in range(3):
+            trace = BidderTrace(bidder, f"x{n}", f"s{n}", True, 1, False, 1, 0, 0, ())
+            writer.write([(TRACES.name, TRACES.partition_of(key), key, REGISTRY.encode(trace))])
+        writer.flush()
+
+    def alerts() -> list[tuple[str, int]]:
+        read = read_all(found, topics.ALERTS.name, topics.ALERTS.partitions)
+        made = [REGISTRY.decode(record.value or b"") for record in read]
+        return [(alert.persons[0], alert.rule_version) for alert in made]
+
+    try:
+        with launched(None, broker.bootstrap, tmp_path, "People") as check:
+            snipe("early")
+            rule = ["rule", "--name=fraud.sniping", "--number=1", "--set=min_auctions=2"]
+            assert auction_admin.run([*rule, f"--bootstrap={broker.bootstrap}"]) == 0
+            snipe("late")
+            until(lambda: bool(alerts()), check, 120)
+        assert alerts() == [("late", 1)]
+    finally:
+        writer.close()
