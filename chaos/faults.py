@@ -110,6 +110,12 @@ def zombie_taskmanager(system: System, dice: float) -> Done:
     return freeze(system, hosts[int(dice * len(hosts))], seconds)
 
 
+def long_zombie(system: System, dice: float) -> Done:
+    """The same for two minutes: when it wakes, everything that waited for it was given up long ago, on both sides."""
+    hosts = system.hosts() or ["taskmanager-1"]
+    return freeze(system, hosts[int(dice * len(hosts))], 120.0)
+
+
 def kill_jobmanager(system: System, dice: float) -> Done:
     """kill -9 of the JobManager: it forgets its jobs, which are launched again."""
     system.kill("jobmanager")
@@ -328,6 +334,7 @@ FAULTS: dict[str, Fault] = {
     "worker-zombie": zombie_worker,
     "taskmanager-kill": kill_taskmanager,
     "taskmanager-zombie": zombie_taskmanager,
+    "taskmanager-long-zombie": long_zombie,
     "jobmanager-kill": kill_jobmanager,
     "jobmanager-stop": stop_jobmanager,
     "broker-kill": kill_broker,

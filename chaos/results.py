@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from chaos.sizes import LEAST, Look
+from chaos.sizes import COLUMNS, LEAST, Look
 from stack.growth import Growth
 
 
@@ -124,7 +124,10 @@ def flatness(looks: Sequence[Look], growths: Sequence[Growth]) -> str:
     if not growths:
         return f"checkpoints and memory: not judged, {len(looks)} calm moments are too few ({LEAST} or more: --faults {LEAST - 1})"
     worst = [each.name for each in growths if not each.flat]
-    return f"checkpoints and memory in {len(looks)} calm moments: {', '.join(worst) + ': GROWN' if worst else 'flat'}"
+    unseen = [name for name in COLUMNS if name not in {each.name for each in growths}]
+    verdict = f"{', '.join(worst)}: GROWN" if worst else "flat"
+    left = f"; not judged, seen too rarely: {', '.join(unseen)}" if unseen else ""
+    return f"checkpoints and memory in {len(looks)} calm moments: {verdict}{left}"
 
 
 def summary(result: Result) -> list[str]:

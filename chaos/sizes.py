@@ -13,7 +13,7 @@ from stack.growth import Growth, ends
 
 WORKER, TASKMANAGER = "worker", "taskmanager"
 
-SETTLED_S = 10.0
+SETTLED_S = 5.0
 """A worker that is younger may still be loading and restoring."""
 
 LEAST = 9

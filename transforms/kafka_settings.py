@@ -98,6 +98,16 @@ _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
 _PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
 
 
+DEFAULTS = {
+    # A connection that is dead without a word is noticed after so long, each time that a client asks something: librdkafka's own 60 s
+    # are a long silence. Whole answers must come in that time: at most a megabyte of each partition that a reader has.
+    "socket.timeout.ms": "10000",
+}
+"""Of every client, unless the settings say otherwise."""
+
+_MARGIN_MS = 1_000  # librdkafka's own: what a broker may hold back ends so long before its client gives up
+
+
 class KafkaSettingsError(SecretError):
     """A property that may not be set, is missing, or refers to a secret that is not there. Names are shown, never values."""
 
@@ -131,11 +141,11 @@ class KafkaSettings:
         return dict(self.properties)["bootstrap.servers"]
 
     def resolved(self) -> dict[str, str]:
-        """The properties with the secrets in place: for a client, never to be kept, logged or sent.
+        """The properties with the secrets in place, and DEFAULTS: for a client, never to be kept, logged or sent.
 
         SecretError for a variable or a file that is not there.
         """
-        return {name: resolve(name, value) for name, value in self.properties}
+        return DEFAULTS | {name: resolve(name, value) for name, value in self.properties}
 
 
 def kafka_settings(
@@ -230,6 +240,12 @@ def _check_together(properties: Mapping[str, str]) -> None:
     """What is half a protection is none: passwords and certificates that the protocol would not use, or would send in clear."""
     if "bootstrap.servers" not in properties:
         raise KafkaSettingsError("bootstrap.servers: missing (HOST:PORT of one or more brokers, with commas)")
+    patience = (DEFAULTS | dict(properties))["socket.timeout.ms"]
+    held = properties.get("fetch.wait.max.ms", "")
+    if patience.isdigit() and held.isdigit() and int(held) + _MARGIN_MS > int(patience):
+        raise KafkaSettingsError(
+            f"fetch.wait.max.ms={held} must be {_MARGIN_MS} below socket.timeout.ms={patience}, or every fetch times out"
+        )
     protocol = properties.get("security.protocol", "plaintext")
     mechanism = properties.get("sasl.mechanism")
     for name in properties:

@@ -179,6 +179,12 @@ class TestTelling:
         assert figures["memory of a worker, MB"]["flat"] is False and figures["workers"]["flat"] is True
         assert as_json(found)["looks"][3]["processes"][0]["mb"] == 214
 
+    def test_what_was_seen_too_rarely_is_told(self) -> None:
+        looks = [each._replace(checkpoint_bytes=0) for each in series(12)]
+        assert flatness(looks, growths_of(looks)) == (
+            "checkpoints and memory in 12 calm moments: flat; not judged, seen too rarely: checkpoint, bytes"
+        )
+
     def test_not_judged(self) -> None:
         assert flatness(series(3), []) == (
             "checkpoints and memory: not judged, 3 calm moments are too few (9 or more: --faults 8)"

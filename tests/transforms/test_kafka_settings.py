@@ -7,7 +7,15 @@ import pytest
 from confluent_kafka import KafkaException, Producer
 
 from transforms.errors import InputError
-from transforms.kafka_settings import ALLOWED, PREFIX, SECRETS, KafkaSettings, KafkaSettingsError, kafka_settings
+from transforms.kafka_settings import (
+    ALLOWED,
+    DEFAULTS,
+    PREFIX,
+    SECRETS,
+    KafkaSettings,
+    KafkaSettingsError,
+    kafka_settings,
+)
 from transforms.secret_references import SecretError
 
 SECRET = "canary-7f3a"
@@ -44,7 +52,7 @@ def refusal(*properties: tuple[str, str], base: dict[str, str] | None = None) ->
 
 def test_servers_alone_are_enough():
     made = kafka_settings("localhost:9092", environment={})
-    assert made.resolved() == {"bootstrap.servers": "localhost:9092"}
+    assert made.resolved() == {"bootstrap.servers": "localhost:9092", "socket.timeout.ms": "10000"}
     assert made.servers == "localhost:9092"
 
 
@@ -68,8 +76,24 @@ def test_file_then_environment_then_argument(tmp_path: Path):
         "client.id": "a=b",
         "fetch.min.bytes": "1",
         "log_level": "3",
+        **DEFAULTS,
     }
     assert kafka_settings("two:9092", file, {}).servers == "two:9092"
+
+
+def test_a_dead_connection_is_noticed_soon_unless_the_settings_say_otherwise():
+    said = KafkaSettings((("bootstrap.servers", "b:1"), ("socket.timeout.ms", "60000")))
+    assert said.resolved()["socket.timeout.ms"] == "60000"
+    unsaid = kafka_settings("b:1", environment={})
+    assert unsaid.resolved()["socket.timeout.ms"] == "10000"
+    assert "socket.timeout.ms" not in dict(unsaid.properties), "a default is nobody's setting"
+
+
+def test_a_broker_may_not_hold_a_fetch_for_longer_than_its_client_waits():
+    assert "below socket.timeout.ms=10000" in refusal(("fetch.wait.max.ms", "9001"))
+    assert "below socket.timeout.ms=5000" in refusal(("fetch.wait.max.ms", "4500"), ("socket.timeout.ms", "5000"))
+    settings(("fetch.wait.max.ms", "9000"))
+    settings(("fetch.wait.max.ms", "9001"), ("socket.timeout.ms", "60000"))
 
 
 def test_environment_is_the_process_unless_given(monkeypatch: pytest.MonkeyPatch):
