@@ -1,4 +1,4 @@
-"""What an auction says: decisions, who is ending soon, outcomes, and its state as anyone may see it."""
+"""What an auction says: decisions, who is ending soon, outcomes, sales that are not paid, and its state as anyone may see it."""
 
 from typing import Any
 
@@ -11,7 +11,9 @@ from schemas.auctions import (
     BidReceived,
     BidStatus,
     EndingSoon,
+    HeldFunds,
     RetractionReceived,
+    SaleUnpaid,
 )
 from schemas.payments import Money
 from transforms.fold import Context
@@ -143,5 +145,14 @@ def tell_outcome(auction: Auction, end: End, context: Context) -> None:
         auction.effective_end,
         context.at,
     )
+    context.emit(topics.OUTCOMES, item.auction_id, event)
+    context.emit(topics.HISTORY, item.auction_id, event)
+
+
+def tell_unpaid(auction: Auction, bid_id: str, captured: HeldFunds, reason: str, context: Context) -> None:
+    item = auction.item
+    amount = Money(captured.minor, item.currency)
+    names = item.auction_id, bid_id, item.seller_id, captured.bidder_id, item.title
+    event = SaleUnpaid(*names, amount, reason, context.at)
     context.emit(topics.OUTCOMES, item.auction_id, event)
     context.emit(topics.HISTORY, item.auction_id, event)

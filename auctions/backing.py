@@ -91,7 +91,7 @@ class Backing:
                 self.void(auction, bid_id, hold, context)
                 continue
             left -= minor
-            auction.captures[bid_id] = hold
+            auction.captures[bid_id] = hold._replace(minor=minor)
             seller = auction.item.seller_id
             self._ask(auction, bid_id, "CAPTURE", hold.account_id, seller, minor, True, context)
         auction.holds = {}

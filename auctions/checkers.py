@@ -22,6 +22,7 @@ from schemas.auctions import (
     FundsHeld,
     ItemListed,
     RetractionReceived,
+    SaleUnpaid,
 )
 from schemas.payments import PaymentConfirmed, PaymentStatus
 from schemas.rails import DeadLetter
@@ -281,13 +282,14 @@ def check_backing(logs: Logs) -> list[str]:
 
 
 def check_settlement(logs: Logs, backing: Backing | None = None) -> list[str]:
-    """In the end: every hold of an auction is captured or released, and of each backed auction that was sold its price has been paid.
+    """In the end: every hold of an auction is captured or released, and of each backed auction that was sold its price has been paid, or
+    what was not is told: once for each payment that was refused, and for no other.
 
     `backing` tells what auctions asked for: that of the house.
     """
     backing = backing or Backing()
     open_holds: dict[str, str] = {}
-    refused: set[str] = set()
+    refused: Counter[tuple[str, str]] = Counter()
     for where, _, status in events(logs, payment_topics.STATUS.name, PaymentStatus):
         asked = backing.asked(status.payment_id, status.kind, status.reference)
         if asked is None or status.attempt:
@@ -295,7 +297,7 @@ def check_settlement(logs: Logs, backing: Backing | None = None) -> list[str]:
         if status.kind == "HOLD" and status.status == "PDNG":
             open_holds.setdefault(status.payment_id, where)
         if status.kind == "CAPTURE" and status.status == "RJCT":
-            refused.add(asked[0])
+            refused[asked] += 1
     for _, _, status in events(logs, payment_topics.STATUS.name, PaymentStatus):
         if status.kind == "HOLD" and status.terminal and not status.attempt:
             open_holds.pop(status.payment_id, None)
@@ -305,12 +307,25 @@ def check_settlement(logs: Logs, backing: Backing | None = None) -> list[str]:
         asked = backing.asked(done.payment_id, done.kind, done.reference)
         if asked is not None and done.kind == "CAPTURE":
             paid[asked[0]] += done.amount.minor
+    ends: dict[str, tuple[str, AuctionOutcome]] = {}
+    unpaid: Counter[str] = Counter()
+    told: Counter[tuple[str, str]] = Counter()
     for where, story, event in _stories(logs):
         if isinstance(event, AuctionOutcome) and story.item.funds_required:
-            due = 0 if event.price is None else event.price.minor
-            got = paid[event.auction_id]
-            if got > due or (got < due and event.auction_id not in refused):
-                found.append(f"{where}: {event.outcome} at {due}, and {got} were paid")
+            ends[event.auction_id] = where, event
+        elif isinstance(event, SaleUnpaid):
+            told[event.auction_id, event.bid_id] += 1
+            unpaid[event.auction_id] += event.amount.minor
+            if story.outcome is None or (event.winner, event.seller_id) != (story.outcome.winner, story.outcome.seller_id):
+                found.append(f"{where}: {event.winner} has not paid {event.seller_id}, which is not how the auction ended")
+    for auction, bid in sorted({*refused, *told}):
+        times, wanted = told[auction, bid], refused[auction, bid]
+        if times != wanted:
+            found.append(f"{auction}/{bid}: payments refused: {wanted}, told as unpaid: {times}")
+    for auction, (where, end) in ends.items():
+        due, got, missing = 0 if end.price is None else end.price.minor, paid[auction], unpaid[auction]
+        if got + missing != due:
+            found.append(f"{where}: {end.outcome} at {due}, and {got} were paid, {missing} told as unpaid")
     return found
 
 

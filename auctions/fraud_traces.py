@@ -12,7 +12,7 @@ from auctions import topics
 from auctions.analytics_topics import TRACES
 from auctions.fraud_rules import change_rules, thresholds
 from auctions.fraud_shill import parts_of
-from auctions.stories import MOVES, OFFERS, Offer, Story, elapsed
+from auctions.stories import HISTORY_EVENTS, MOVES, OFFERS, HistoryEvent, Offer, Story, elapsed
 from schemas import load_schema
 from schemas.auctions import (
     RECORDS,
@@ -20,7 +20,6 @@ from schemas.auctions import (
     AuctionOutcome,
     BidDecision,
     BidderTrace,
-    EndingSoon,
     Evidence,
     FraudRules,
     ItemListed,
@@ -54,14 +53,14 @@ class FraudTraces(Processor):
     """Keeps the offers and retractions of each auction that is not over."""
 
     stage = "auction.fraud.traces"
-    reads = (ItemListed, BidDecision, EndingSoon, AuctionOutcome, Rule)
+    reads = (*HISTORY_EVENTS, Rule)
     entity_codec = compile_codec(load_schema("auctions.TracedAuction"), _TYPES, **_NO_BOUNDS)
     shared_codec = compile_codec(load_schema("auctions.FraudRules"), _TYPES, **_NO_BOUNDS)
 
     def new_shared(self) -> FraudRules:
         return FraudRules({})
 
-    def key(self, event: ItemListed | BidDecision | EndingSoon | AuctionOutcome | Rule) -> str | None:
+    def key(self, event: HistoryEvent | Rule) -> str | None:
         return None if isinstance(event, Rule) else event.auction_id
 
     def on_broadcast(self, event: Rule, context: Context) -> None:
@@ -72,7 +71,7 @@ class FraudTraces(Processor):
         self,
         key: str,
         entity: TracedAuction | None,
-        event: ItemListed | BidDecision | EndingSoon | AuctionOutcome,
+        event: HistoryEvent,
         context: Context,
     ) -> TracedAuction | None:
         if isinstance(event, ItemListed):

@@ -12,16 +12,25 @@ and as much a function of the partition as with any other clock (line 3).
 waits, and is decided, in the order of the answers, when its money is held: it may be too low by then, as the price only rises (nothing
 is retracted in such an auction). Bids of one bidder wait one behind another, so that each asks for the difference to what is really
 held. At the end waiting bids have `answer_ms` (CLOSING); a bid decided then does not move the end, for bids in between were refused as
-FINISHED.
+FINISHED. A sale whose payment is refused after the end stays sold: that it is not paid is a fact of its own (SaleUnpaid), once for each
+payment.
 
-Outputs: every decision, the item, and how the auction ends to auction.bids.history; outcomes and EndingSoon to auction.outcomes; holds,
-captures and voids to payments.incoming; the state to auction.current (upsert).
+Outputs: every decision, the item, and how the auction ends to auction.bids.history; outcomes, EndingSoon and SaleUnpaid to auction.outcomes
+too; holds, captures and voids to payments.incoming; the state to auction.current (upsert).
 """
 
 from typing import Any
 
 from auctions import topics
-from auctions.announcements import publish, tell, tell_answer, tell_decision, tell_ending_soon, tell_outcome
+from auctions.announcements import (
+    publish,
+    tell,
+    tell_answer,
+    tell_decision,
+    tell_ending_soon,
+    tell_outcome,
+    tell_unpaid,
+)
 from auctions.backing import Backing, held_of
 from auctions.bidding import (
     Auction,
@@ -277,16 +286,20 @@ class AuctionHouse(Processor):
     def _on_refused(self, auction: Auction, event: FundsRefused, context: Context) -> None:
         name, waiting = event.bid_id, auction.waiting.get(event.bid_id)
         if event.payment_id == self.backing.payment_id(event.auction_id, name, "CAPTURE"):
-            # Nothing was paid: the money must not stay held. Where it came back from the seller's side, there is nothing left to void.
-            captured = auction.captures.pop(name, None)
+            captured = auction.captures.pop(name, None)  # so another answer is a repeat
             if captured is None:
                 context.count_as_duplicate()
             else:
-                self.backing.void(auction, name, captured, context)
+                self._on_unpaid(auction, name, captured, event.reason, context)
         elif waiting is not None and waiting.asked:
             self._refuse(auction, waiting.bid, context)
         elif auction.owed.pop(name, None) is None:
             context.count_as_duplicate()
+
+    def _on_unpaid(self, auction: Auction, name: str, captured: HeldFunds, reason: str, context: Context) -> None:
+        """The money must not stay held. Where it came back from the seller's side, there is nothing left to void."""
+        tell_unpaid(auction, name, captured, reason, context)
+        self.backing.void(auction, name, captured, context)
 
     def _refuse(self, auction: Auction, bid: BidReceived, context: Context) -> None:
         del auction.waiting[bid.bid_id]

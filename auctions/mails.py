@@ -25,6 +25,8 @@ SUBJECTS: dict[NoticeKind, str] = {
     "UNSOLD": "Not sold: $title",
     "ENDING_SOON": "Ending soon: $title",
     "CANCELLED": "Cancelled: $title",
+    "PURCHASE_UNPAID": "Not paid: $title",
+    "SALE_UNPAID": "Sold, but not paid: $title",
 }
 
 SENTENCES: dict[NoticeKind, str] = {
@@ -35,6 +37,10 @@ SENTENCES: dict[NoticeKind, str] = {
     "UNSOLD": "the auction of “$title” is over, and it was not sold.",
     "ENDING_SOON": "the auction of “$title” ends $ends. The price is $price; $standing.",
     "CANCELLED": "the auction of “$title” was cancelled by its seller. Nothing is held for your bids any more.",
+    "PURCHASE_UNPAID": "you have won the auction of “$title”, but the payment of $price was refused, and nothing is held for it any more. "
+    "The sale stands: please settle it with the seller.",
+    "SALE_UNPAID": "“$title” is sold, but the payment of $price was refused. The sale stands: please settle it with the winner before "
+    "you part with it.",
 }
 """What is said of each kind, behind the name."""
 

@@ -5,6 +5,7 @@
     sold                                             → PURCHASED to the winner, SOLD to the seller, LOST to all others who have bid
     not sold                                         → UNSOLD to the seller, LOST to all who have bid
     cancelled                                        → CANCELLED to all who have bid
+    a payment of a sale is refused                   → PURCHASE_UNPAID to the winner, SALE_UNPAID to the seller
 
 A notice's id is a function of the record that it follows from, its kind and the person, so that a mail has the same Message-ID however
 often the notice is written. The quiet period runs on the log's clock: whoever was told is not told again before it has passed; then once,
@@ -14,7 +15,7 @@ if they were outbid again meanwhile and do not lead.
 from hashlib import blake2b
 
 from auctions import topics
-from auctions.stories import MOVES
+from auctions.stories import HISTORY_EVENTS, MOVES, HistoryEvent
 from schemas import load_schema
 from schemas.auctions import (
     RECORDS,
@@ -26,6 +27,7 @@ from schemas.auctions import (
     NoticeKind,
     NoticesOfAuction,
     Quiet,
+    SaleUnpaid,
 )
 from schemas.payments import RECORDS as PAYMENTS
 from schemas.payments import Money
@@ -46,7 +48,7 @@ class Notices(Processor):
     """Keeps, per auction that is not over, its leader and whom it has told lately."""
 
     stage = "auction.notices"
-    reads = (ItemListed, BidDecision, EndingSoon, AuctionOutcome)
+    reads = HISTORY_EVENTS
     entity_codec = compile_codec(load_schema("auctions.NoticesOfAuction"), {**RECORDS, **PAYMENTS}, **_NO_BOUNDS)
 
     def __init__(self, quiet_ms: int = QUIET_MS) -> None:
@@ -54,14 +56,14 @@ class Notices(Processor):
             raise ValueError(f"quiet_ms must not be negative, got {quiet_ms}")
         self.quiet_ms = quiet_ms
 
-    def key(self, event: ItemListed | BidDecision | EndingSoon | AuctionOutcome) -> str:
+    def key(self, event: HistoryEvent) -> str:
         return event.auction_id
 
     def on_event(
         self,
         key: str,
         entity: NoticesOfAuction | None,
-        event: ItemListed | BidDecision | EndingSoon | AuctionOutcome,
+        event: HistoryEvent,
         context: Context,
     ) -> NoticesOfAuction | None:
         if isinstance(event, ItemListed):
@@ -69,6 +71,9 @@ class Notices(Processor):
         if isinstance(event, AuctionOutcome):
             self._tell_outcome(event, context)
             return None
+        if isinstance(event, SaleUnpaid):
+            self._tell_unpaid(event, context)
+            return entity
         if isinstance(event, EndingSoon):
             for person in event.bidders:
                 leads = person == event.leader
@@ -121,6 +126,12 @@ class Notices(Processor):
         for person, kind in told:
             leads = person == event.winner
             self._tell(event.auction_id, event.title, kind, person, event.price, event.effective_end, context, leads)
+
+    def _tell_unpaid(self, event: SaleUnpaid, context: Context) -> None:
+        told: list[tuple[str, NoticeKind]] = [(event.winner, "PURCHASE_UNPAID"), (event.seller_id, "SALE_UNPAID")]
+        for person, kind in told:
+            leads = person == event.winner
+            self._tell(event.auction_id, event.title, kind, person, event.amount, None, context, leads)
 
     def _tell(
         self,

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from auctions import topics
 from auctions.analytics_topics import REQUESTS
-from auctions.stories import MOVES, OFFERS
+from auctions.stories import HISTORY_EVENTS, MOVES, OFFERS, HistoryEvent
 from schemas import load_schema
 from schemas.auctions import (
     RECORDS,
@@ -30,11 +30,11 @@ from schemas.auctions import (
     AdRequest,
     AdShelf,
     AdShown,
-    AuctionOutcome,
     BidDecision,
     EndingSoon,
     ItemListed,
     OpenAuction,
+    SaleUnpaid,
 )
 from schemas.payments import RECORDS as PAYMENTS
 from transforms.avro import compile_codec
@@ -61,20 +61,20 @@ class AdRequests(Processor):
     """Tells the placer what it must know, as it changes."""
 
     stage = "auction.ads.requests"
-    reads = (ItemListed, BidDecision, EndingSoon, AuctionOutcome)
+    reads = HISTORY_EVENTS
     entity_codec = compile_codec(load_schema("auctions.AdAuction"), _TYPES, **_NO_BOUNDS)
 
     def __init__(self, topic: Topic = REQUESTS) -> None:
         self.topic = topic
 
-    def key(self, event: ItemListed | BidDecision | EndingSoon | AuctionOutcome) -> str:
+    def key(self, event: HistoryEvent) -> str:
         return event.auction_id
 
     def on_event(
         self,
         key: str,
         entity: AdAuction | None,
-        event: ItemListed | BidDecision | EndingSoon | AuctionOutcome,
+        event: HistoryEvent,
         context: Context,
     ) -> AdAuction | None:
         if isinstance(event, ItemListed):
@@ -93,6 +93,8 @@ class AdRequests(Processor):
                 if person != event.leader:
                     asked = AdRequest(person, key, event.category, event.tags, event.price)
                     context.emit(self.topic, person, asked)
+            return entity
+        if isinstance(event, SaleUnpaid):
             return entity
         self._tell_all(entity.auction._replace(open=False), context)
         if entity.leader is not None:

@@ -13,12 +13,11 @@ from typing import NamedTuple
 
 from auctions import topics
 from auctions.analytics_topics import SALES
+from auctions.stories import HISTORY_EVENTS, HistoryEvent
 from schemas import load_schema
 from schemas.auctions import (
     RECORDS,
     AuctionOutcome,
-    BidDecision,
-    EndingSoon,
     ItemListed,
     PriceBin,
     PriceDay,
@@ -64,17 +63,17 @@ class Sales(Processor):
     """Sends the price of what was sold to the similarity keys of the item. Keeps what the items of auctions that are not over are like."""
 
     stage = "auction.sales"
-    reads = (ItemListed, BidDecision, EndingSoon, AuctionOutcome)
+    reads = HISTORY_EVENTS
     entity_codec = compile_codec(load_schema("auctions.SaleItem"), _TYPES, **_NO_BOUNDS)
 
-    def key(self, event: ItemListed | BidDecision | EndingSoon | AuctionOutcome) -> str:
+    def key(self, event: HistoryEvent) -> str:
         return event.auction_id
 
     def on_event(
         self,
         key: str,
         entity: SaleItem | None,
-        event: ItemListed | BidDecision | EndingSoon | AuctionOutcome,
+        event: HistoryEvent,
         context: Context,
     ) -> SaleItem | None:
         if isinstance(event, ItemListed):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from auctions.analytics_topics import SPREADS
 from auctions.increments import increments_of
-from auctions.stories import MOVES
+from auctions.stories import HISTORY_EVENTS, MOVES, HistoryEvent
 from schemas import load_schema
 from schemas.auctions import (
     RECORDS,
@@ -21,6 +21,7 @@ from schemas.auctions import (
     EndingSoon,
     ItemListed,
     Quote,
+    SaleUnpaid,
     Spread,
     SpreadMark,
     SpreadState,
@@ -89,22 +90,22 @@ class Spreads(Processor):
     """Keeps the quotes of each auction that is not over, and says at its end how the spread went. A cancelled one has no end to look at."""
 
     stage = "auction.spreads"
-    reads = (ItemListed, BidDecision, EndingSoon, AuctionOutcome)
+    reads = HISTORY_EVENTS
     entity_codec = compile_codec(load_schema("auctions.SpreadState"), {**RECORDS, **PAYMENTS}, **_NO_BOUNDS)
 
-    def key(self, event: ItemListed | BidDecision | EndingSoon | AuctionOutcome) -> str:
+    def key(self, event: HistoryEvent) -> str:
         return event.auction_id
 
     def on_event(
         self,
         key: str,
         entity: SpreadState | None,
-        event: ItemListed | BidDecision | EndingSoon | AuctionOutcome,
+        event: HistoryEvent,
         context: Context,
     ) -> SpreadState | None:
         if isinstance(event, ItemListed):
             return SpreadState(event, (quote_at(event, event.starts_at, None),)) if entity is None else entity
-        if entity is None or isinstance(event, EndingSoon):
+        if entity is None or isinstance(event, EndingSoon | SaleUnpaid):
             return entity
         if isinstance(event, BidDecision):
             return self._after_bid(entity, event) if event.status in MOVES else entity

@@ -2,6 +2,12 @@
 
 from typing import NamedTuple
 
+from schemas.auctions import AuctionOutcome, BidDecision, EndingSoon, ItemListed, SaleUnpaid
+
+HistoryEvent = ItemListed | BidDecision | EndingSoon | AuctionOutcome | SaleUnpaid
+HISTORY_EVENTS: tuple[type, ...] = (ItemListed, BidDecision, EndingSoon, AuctionOutcome, SaleUnpaid)
+"""What stands on auction.bids.history: each of its readers must know all of it."""
+
 OFFERS = frozenset(("ACCEPTED", "ACCEPTED_OUTBID", "ACCEPTED_BELOW_RESERVE", "BUY_NOW"))  # decisions that are an offer
 MOVES = OFFERS | {"RETRACTED"}  # and those that may have moved price or leader
 

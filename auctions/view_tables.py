@@ -11,7 +11,7 @@ AUCTIONS = Table(
     columns(
         "auction_id TEXT, shard BIGINT, title TEXT, category TEXT, seller TEXT, currency TEXT, start_price BIGINT, reserve BIGINT, "
         "buy_now BIGINT, backed BOOLEAN, starts_at BIGINT, ends_at BIGINT, effective_end BIGINT, extensions BIGINT, outcome TEXT, "
-        "winner TEXT, price BIGINT, bids BIGINT, bidders BIGINT, position BIGINT"
+        "winner TEXT, price BIGINT, unpaid BIGINT, unpaid_reason TEXT, bids BIGINT, bidders BIGINT, position BIGINT"
     ),
     ("auction_id",),
     "position",

@@ -22,12 +22,13 @@ from schemas.auctions import (
     ItemListed,
     Notice,
     PriceRange,
+    SaleUnpaid,
 )
 from transforms.tables import Row
 
 
 class StoryView(View):
-    """Auctions as they ended, or as they stand, and every decision about a bid."""
+    """Auctions as they ended, or as they stand, what of their prices was not paid, and every decision about a bid."""
 
     topics = (topics.HISTORY.name,)
 
@@ -35,6 +36,7 @@ class StoryView(View):
         super().__init__(shard)
         self._items: dict[str, ItemListed] = {}
         self._ends: dict[str, tuple[int, AuctionOutcome]] = {}
+        self._unpaid: dict[str, list[tuple[int, SaleUnpaid]]] = {}
 
     def add(self, topic: str, events: Events) -> Iterator[Rows]:
         decided = []
@@ -43,26 +45,37 @@ class StoryView(View):
                 self._items.setdefault(event.auction_id, event)
             elif isinstance(event, AuctionOutcome):
                 self._ends.setdefault(event.auction_id, (position, event))
+            elif isinstance(event, SaleUnpaid):
+                self._unpaid.setdefault(event.auction_id, []).append((position, event))
             elif isinstance(event, BidDecision):
                 decided.append(_decision_row(self.shard, position, event))
         yield DECISIONS, decided
 
     def finish(self) -> Iterator[Rows]:
-        yield AUCTIONS, [_auction_row(self.shard, item, self._ends.get(name)) for name, item in self._items.items()]
+        yield (
+            AUCTIONS,
+            [
+                _auction_row(self.shard, item, self._ends.get(name), self._unpaid.get(name, []))
+                for name, item in self._items.items()
+            ],
+        )
 
 
-def _auction_row(shard: int, item: ItemListed, ended: tuple[int, AuctionOutcome] | None) -> Row:
+def _auction_row(
+    shard: int, item: ItemListed, ended: tuple[int, AuctionOutcome] | None, unpaid: list[tuple[int, SaleUnpaid]]
+) -> Row:
     listed = (
         *(item.auction_id, shard, item.title, item.category, item.seller_id, item.currency, item.start_price),
         *(item.reserve, item.buy_now, item.funds_required, item.starts_at, item.ends_at),
     )
     if ended is None:
-        return (*listed, item.ends_at, 0, None, None, None, 0, 0, -1)
+        return (*listed, item.ends_at, 0, None, None, None, 0, None, 0, 0, -1)
     position, end = ended
     price = None if end.price is None else end.price.minor
     return (
         *(*listed, end.effective_end, end.extensions, end.outcome, end.winner, price),
-        *(end.bids, end.bidders, position),
+        *(sum(event.amount.minor for _, event in unpaid), unpaid[-1][1].reason if unpaid else None),
+        *(end.bids, end.bidders, unpaid[-1][0] if unpaid else position),
     )
 
 

@@ -216,6 +216,9 @@ def summary(db: Any, seconds: float) -> list[str]:
     lines = [f"auctions: {bids:,} bids and retractions decided in {seconds:.1f} s"]
     outcomes = rows("SELECT COALESCE(outcome, 'OPEN'), COUNT(*) FROM auctions GROUP BY 1 ORDER BY 2 DESC, 1")
     lines.append(f"outcomes: {', '.join(f'{name} {n:,}' for name, n in outcomes) or 'none'}")
+    (unpaid,) = rows("SELECT COUNT(*) FROM auctions WHERE unpaid > 0")[0]
+    if unpaid:
+        lines.append(f"sold but not paid: {unpaid:,}")
     statuses = rows("SELECT status, COUNT(*) FROM decisions WHERE NOT automatic GROUP BY 1 ORDER BY 2 DESC, 1")
     lines += [f"  {status:<24} {n:>9,}" for status, n in statuses]
     alerts = rows("SELECT signal, COUNT(*) FROM alerts GROUP BY 1 ORDER BY 2 DESC, 1")

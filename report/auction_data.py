@@ -193,7 +193,7 @@ def _spreads(db: Connection) -> list[SpreadLine]:
 
 _TOTALS = """
     SELECT currency, COALESCE(outcome, 'OPEN'), COUNT(*), CAST(SUM(bids) AS BIGINT), CAST(SUM(extensions) AS BIGINT),
-        CAST(SUM(price) AS BIGINT)
+        CAST(SUM(price - unpaid) AS BIGINT)
     FROM auctions GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2"""
 _TOLD = f"""
     SELECT auction_id, title, currency, start_price, reserve, buy_now, backed, starts_at, effective_end, ends_at, extensions, outcome,

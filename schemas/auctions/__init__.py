@@ -36,7 +36,17 @@ BidStatus = Literal[
 ]
 """What was decided, in the order of the tests; the last three: of retractions, and of bids whose money came too late."""
 
-NoticeKind = Literal["PURCHASED", "OUTBID", "LOST", "SOLD", "UNSOLD", "ENDING_SOON", "CANCELLED"]
+NoticeKind = Literal[
+    "PURCHASED",
+    "OUTBID",
+    "LOST",
+    "SOLD",
+    "UNSOLD",
+    "ENDING_SOON",
+    "CANCELLED",
+    "PURCHASE_UNPAID",
+    "SALE_UNPAID",
+]
 """What a person is told."""
 
 SimilarityLevel = Literal["TAGS", "CATEGORY", "ALL"]
@@ -376,7 +386,7 @@ class Auction(NamedTuple):
     waiting: By bid_id, in the order of the log.
     holds: Held money by bid_id, oldest first.
     owed: By bid_id: holds to be voided when their answer comes.
-    captures: By bid_id: holds whose capture was asked for.
+    captures: By bid_id: what was to be captured of a hold. Taken out when that was refused.
     revision: Rises with every change.
     """
 
@@ -855,7 +865,7 @@ class Notice(NamedTuple):
     kind: What.
     auction_id: Auction.
     title: Its title.
-    price: Price of the auction, or that it was sold at; null if nobody has bid.
+    price: Price of the auction, or that it was sold at, or what of it was not paid; null if nobody has bid.
     leads: The person leads, or has won.
     ends_at: End as it stands.
     cause: Place of the record that it follows from: topic id/partition/offset.
@@ -1033,6 +1043,30 @@ class SaleItem(NamedTuple):
     tags: tuple[str, ...]
 
 
+class SaleUnpaid(NamedTuple):
+    """A payment of an auction that was sold was refused (key auction_id; auction.outcomes, and its history). The
+    outcome stands.
+
+    auction_id: Auction.
+    bid_id: Bid whose hold was to be captured; a price over several holds has a payment for each.
+    seller_id: Who has not got it.
+    winner: Who has not paid it.
+    title: Title.
+    amount: What of the price was not paid.
+    reason: ISO 20022 reason code; empty if none was given.
+    at: Append time on auction.log of the answer that told it.
+    """
+
+    auction_id: str
+    bid_id: str
+    seller_id: str
+    winner: str
+    title: str
+    amount: payments.Money
+    reason: str
+    at: int
+
+
 class ShillPart(NamedTuple):
     """A bidder's part in one auction, for the shill score.
 
@@ -1198,6 +1232,7 @@ RECORDS: dict[str, type[Any]] = {
     "auctions.RetractionReceived": RetractionReceived,
     "auctions.Sale": Sale,
     "auctions.SaleItem": SaleItem,
+    "auctions.SaleUnpaid": SaleUnpaid,
     "auctions.ShillPart": ShillPart,
     "auctions.SellerTrace": SellerTrace,
     "auctions.Sighting": Sighting,

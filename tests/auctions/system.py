@@ -44,7 +44,11 @@ def record_of(at: int, event: Any) -> Record:
 
 
 def run_auctions(
-    records: Iterable[Record], tick_ms: int = 60_000, geo: GeoIp | None = None, key: bytes = b""
+    records: Iterable[Record],
+    tick_ms: int = 60_000,
+    geo: GeoIp | None = None,
+    key: bytes = b"",
+    more: Iterable[Stage] = (),
 ) -> tuple[Any, list[Any]]:
     """(logs, shards) after everything has come to rest. Records are in the order of their times."""
     stages = [
@@ -54,6 +58,7 @@ def run_auctions(
         Stage(BidValidation(geo), topics.BIDS),
         Stage(AuctionHouse(backing=Backing(key)), topics.LOG),
         Stage(Funds(Backing(key)), payment_topics.STATUS),
+        *more,
     ]
     loop = Loop(stages, REGISTRY, places, [topics.BIDS], tick_ms=tick_ms)
     chunks = list(loop.run(records))

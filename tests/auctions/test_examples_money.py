@@ -16,6 +16,7 @@ from tests.auctions.world import END, REGISTRY, House, Script, check
 from transforms.fold import Shard
 
 LEADS = [("a 3000 @ start+1h", ["HOLD a1 3000"]), ("held a1", ["a1 ACCEPTED 1000 a"])]
+UNPAID_A = ["UNPAID a1 1000 by a, AM04", "VOID a1 1000"]
 KEY = b"0123456789abcdef"
 END_OF_A = ["SOON", "SOLD to a 1000", "CAPTURE a1 1000"]
 
@@ -251,8 +252,25 @@ MONEY: dict[str, tuple[dict[str, Any], Script]] = {
     ),
     "a capture that is refused lets the money go": (
         {},
-        [*LEADS, ("clock @ end", END_OF_A), ("unpaid a1", ["VOID a1 3000"]), ("unpaid a1", [])],
+        [*LEADS, ("clock @ end", END_OF_A), ("unpaid a1", UNPAID_A), ("unpaid a1", [])],
     ),
+    "of several captures each that is refused is told, the last with what was left of the price": (
+        {},
+        [
+            ("a 1200", ["HOLD a1 1200"]),
+            ("held a1", ["a1 ACCEPTED 1000 a"]),
+            ("a 3000", ["HOLD a2 1800"]),
+            ("held a2", ["a2 ACCEPTED 1000 a"]),
+            ("b 2000", ["HOLD b1 2000"]),
+            ("held b1", ["b1 ACCEPTED_OUTBID 2100 a", "a2 ACCEPTED 2100 a auto", "VOID b1 2000"]),
+            ("clock @ end", ["SOON", "SOLD to a 2100", "CAPTURE a1 1200", "CAPTURE a2 900"]),
+            ("unpaid a2", ["UNPAID a2 900 by a, AM04", "VOID a2 900"]),
+            ("unpaid a2", []),
+            ("unpaid a1", ["UNPAID a1 1200 by a, AM04", "VOID a1 1200"]),
+            ("unpaid b1", []),
+        ],
+    ),
+    "only a capture that was asked for can be unpaid": ({}, [*LEADS, ("unpaid a1", [])]),
     "taken back while it closes is too late": (
         {},
         [

@@ -10,7 +10,8 @@ from auctions.geography import cell_of
 from auctions.view_tables import TABLES
 from auctions.views import VIEWS, AlertView, PlacementView, PriceView, SpreadView, StoryView, cell_rows
 from payments.views import View
-from schemas.auctions import AdPlacement, Alert, AuctionSpread, Evidence, PriceRange, Spread
+from schemas.auctions import AdPlacement, Alert, AuctionSpread, Evidence, PriceRange, SaleUnpaid, Spread
+from schemas.payments import Money
 from schemas.rails import Tick
 from tests.auctions.analysis import START, bid, ending, item, outcome
 
@@ -32,10 +33,18 @@ def test_an_auction_is_what_it_was_listed_as_and_how_it_ended() -> None:
     )
     (auction,) = found["auctions"]
     assert auction["winner"] == "anna" and auction["price"] == 1_500 and auction["outcome"] == "SOLD"
+    assert (auction["unpaid"], auction["unpaid_reason"]) == (0, None)
     assert auction["reserve"] == 2_000 and auction["backed"] is True and auction["position"] == 14
     (decision,) = found["decisions"]
     assert (decision["shard"], decision["position"], decision["bidder"]) == (3, 11, "anna")
     assert (decision["maximum"], decision["received_at"]) == (1_500, START + 5)
+
+
+def test_a_sale_that_is_not_paid() -> None:
+    told = [SaleUnpaid("x", b, "seller", "anna", "A watch", Money(5, "EUR"), f"AC0{b}", START) for b in "46"]
+    (auction,) = rows(StoryView, item(), outcome("anna", 1_500), *told)["auctions"]
+    assert (auction["outcome"], auction["price"], auction["unpaid"], auction["unpaid_reason"]) == ("SOLD", 1_500, 10, "AC06")
+    assert auction["position"] == 13, "newer than the row before it was told"
 
 
 def test_an_auction_that_is_open_has_no_outcome() -> None:

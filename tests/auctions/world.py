@@ -30,6 +30,7 @@ from schemas.auctions import (
     ItemCancelled,
     ItemListed,
     RetractionReceived,
+    SaleUnpaid,
 )
 from schemas.payments import Money, PaymentInitiated
 from schemas.rails import DeadLetter, Record, Tick
@@ -181,6 +182,8 @@ def sentences(events: list[Any]) -> list[str]:
         elif isinstance(event, AuctionOutcome):
             price = "" if event.price is None else f" {event.price.minor}"
             said.append(f"{event.outcome}{'' if event.winner is None else ' to ' + event.winner}{price}")
+        elif isinstance(event, SaleUnpaid):
+            said.append(f"UNPAID {event.bid_id} {event.amount.minor} by {event.winner}, {event.reason}")
         elif isinstance(event, EndingSoon):
             said.append("SOON")
         elif isinstance(event, DeadLetter):

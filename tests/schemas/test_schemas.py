@@ -52,6 +52,7 @@ IDS = {
     41: "auctions/AuctionOutcome.avsc",
     42: "auctions/EndingSoon.avsc",
     43: "auctions/AuctionState.avsc",
+    44: "auctions/SaleUnpaid.avsc",
     81: "auctions/Notice.avsc",
     82: "auctions/Sale.avsc",
     83: "auctions/PriceRange.avsc",

@@ -12,7 +12,7 @@ import pytest
 from auctions import topics
 from auctions.bids import BidValidation
 from auctions.house import AuctionHouse
-from schemas.auctions import AuctionOutcome, BidDecision, BidsClock, EndingSoon
+from schemas.auctions import AuctionOutcome, BidDecision, BidsClock, EndingSoon, SaleUnpaid
 from schemas.payments import PaymentStatus
 from tests.simulation.auctions_system import auction_system, few_partitions, logs_of, run_seed
 from tests.simulation.seeds import blocks, check_seeds, check_seen, show
@@ -55,6 +55,8 @@ def test_the_seeds_reach_every_kind_of_outcome() -> None:
                         said[event.outcome] += 1
                     elif isinstance(event, EndingSoon):
                         said["soon"] += 1
+                    elif isinstance(event, SaleUnpaid):
+                        said[f"unpaid {event.reason}"] += 1
                     elif isinstance(event, PaymentStatus):
                         said[f"{event.kind} {event.status}"] += 1
     wanted = [
@@ -62,6 +64,7 @@ def test_the_seeds_reach_every_kind_of_outcome() -> None:
         *("INSUFFICIENT_FUNDS", "TOO_LOW", "ACCEPTED", "ACCEPTED_OUTBID", "ACCEPTED_BELOW_RESERVE", "BUY_NOW"),
         *("RETRACTED", "RETRACTION_REFUSED", "LATE", "SOLD", "UNSOLD", "RESERVE_NOT_MET", "automatic", "extended"),
         *("soon", "HOLD PDNG", "HOLD RJCT", "HOLD ACCC", "HOLD CANC", "CAPTURE ACCC", "CAPTURE RJCT", "VOID ACCC"),
+        "unpaid AC03",  # the seller has no account
     ]
     assert [name for name in wanted if not said[name]] == []
     assert all(counts[name] for name in ("applied", "dead_lettered", "duplicate", "late")), counts
@@ -138,6 +141,20 @@ class _KeepsHolds(AuctionHouse):
         super()._accept(auction, bid, context)
 
 
+class _HidesUnpaid(AuctionHouse):
+    """Lets the money of a refused capture go and says nothing."""
+
+    def _on_unpaid(self, auction, name, captured, reason, context):  # type: ignore[no-untyped-def]
+        self.backing.void(auction, name, captured, context)
+
+
+class _TellsAnotherAmount(AuctionHouse):
+    """Says that the whole hold was not paid, which is more than the price."""
+
+    def _on_unpaid(self, auction, name, captured, reason, context):  # type: ignore[no-untyped-def]
+        super()._on_unpaid(auction, name, captured._replace(minor=captured.minor + 1), reason, context)
+
+
 class _ForgetsLateHolds(AuctionHouse):
     def _finish(self, auction, context, waiting):  # type: ignore[no-untyped-def]
         super()._finish(auction, context, waiting)
@@ -173,6 +190,8 @@ def _seen(system: System, what: str, seeds: int = 60, **kinds: Any) -> None:
 HOUSES: list[tuple[type[AuctionHouse], str]] = [
     (_ClockOfTheLog, "FINISHED, but received|open from|NOT_STARTED"),
     (_KeepsHolds, "was never captured nor released"),
+    (_HidesUnpaid, "told as unpaid: 0"),
+    (_TellsAnotherAmount, "told as unpaid"),
     (_ForgetsLateHolds, "was never captured nor released"),
     (_DecidesBeforeTheMoney, "held"),
     (_ExtendsForTheLeader, "moved the end"),
