@@ -3,7 +3,7 @@
 from transforms.fold import Topic
 from transforms.topic_settings import DAY_MS, TopicSettings
 
-SALES = Topic("auction.sales")  # key similarity key: what was sold
+SALES = Topic("auction.sales")  # key similarity key: what was sold, and who asks for its range
 SPREADS = Topic("auction.spreads")  # key auction_id: the spread of each auction that is over
 TRACES = Topic("auction.traces")  # key person: what they did in an auction, and where they were seen
 REQUESTS = Topic("auction.ads.requests")  # key person, or one made for a partition

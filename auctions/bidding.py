@@ -47,6 +47,7 @@ class Auction:
     owed: dict[str, HeldFunds] = field(default_factory=dict)
     captures: dict[str, HeldFunds] = field(default_factory=dict)
     revision: int = 0
+    range_asked_at: int = -1
     _table: Increments | None = field(
         default=None, compare=False, repr=False
     )  # found again after a restore; not in the schema

@@ -15,8 +15,11 @@ held. At the end waiting bids have `answer_ms` (CLOSING); a bid decided then doe
 FINISHED. A sale whose payment is refused after the end stays sold: that it is not paid is a fact of its own (SaleUnpaid), once for each
 payment.
 
+**Price ranges** of similar items come as answers on auction.log too, to what the auction asked when it was listed and when its end was
+near (`auctions.price_ranges`). They decide nothing: the house hands the newest on to its bidders, as long as they may bid.
+
 Outputs: every decision, the item, and how the auction ends to auction.bids.history; outcomes, EndingSoon and SaleUnpaid to auction.outcomes
-too; holds, captures and voids to payments.incoming; the state to auction.current (upsert).
+too; holds, captures and voids to payments.incoming; the state to auction.current and the price range to auction.ranges (upserts).
 """
 
 from typing import Any
@@ -52,6 +55,7 @@ from schemas.auctions import (
     HeldFunds,
     ItemCancelled,
     ItemListed,
+    RangeServed,
     RetractionReceived,
     WaitingBid,
 )
@@ -82,6 +86,7 @@ class AuctionHouse(Processor):
         BidsClock,
         FundsHeld,
         FundsRefused,
+        RangeServed,
     )
     carries_clock = True
     entity_codec = compile_codec(load_schema("auctions.Auction"), _TYPES, **_NO_BOUNDS)
@@ -132,6 +137,8 @@ class AuctionHouse(Processor):
         elif kind is FundsRefused:
             self._check_key(event, ("HOLD", "CAPTURE"), context)
             self._on_refused(entity, event, context)
+        elif kind is RangeServed:
+            self._show_range(entity, event, context)
         else:
             self._cancel(entity, event, context)
         return entity
@@ -165,6 +172,14 @@ class AuctionHouse(Processor):
             return
         auction.phase = "CANCELLED"
         self._finish(auction, context, "CANCELLED")
+
+    def _show_range(self, auction: Auction, event: RangeServed, context: Context) -> None:
+        """Hands on what similar items were sold for; an answer that was overtaken by a newer one is late."""
+        if auction.phase not in ("NOT_STARTED", "OPEN") or event.asked_at <= auction.range_asked_at:
+            context.count_as_late()
+            return
+        auction.range_asked_at = event.asked_at
+        context.upsert(topics.RANGES, event.auction_id, event, event.asked_at)
 
     # --- bids ---
 

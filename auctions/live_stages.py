@@ -18,7 +18,7 @@ HOUSE = StageKind(
     AuctionHouse.stage,
     topics.LOG,
     (topics.HISTORY, topics.OUTCOMES, payment_topics.INCOMING, DEAD_LETTERS),
-    (topics.CURRENT,),
+    (topics.CURRENT, topics.RANGES),
 )
 FUNDS = StageKind(Funds.stage, payment_topics.STATUS, (topics.LOG, DEAD_LETTERS))
 KINDS = (ITEMS, BIDS, HOUSE, FUNDS)

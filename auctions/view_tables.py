@@ -39,6 +39,15 @@ PRICES = Table(
     ("key",),
     "revision",
 )
+RANGES = Table(
+    "auction_ranges",
+    columns(
+        "auction_id TEXT, level TEXT, currency TEXT, n BIGINT, p10 BIGINT, p25 BIGINT, p50 BIGINT, p75 BIGINT, p90 BIGINT, "
+        "tried TEXT, asked_at BIGINT"
+    ),
+    ("auction_id",),
+    "asked_at",
+)
 ADS = Table(
     "placements",
     columns("placement_id TEXT, person TEXT, auction_id TEXT, because_of TEXT, reason TEXT, at_ms BIGINT"),
@@ -60,5 +69,5 @@ CELLS = Table(
     ("window_ms", "cell"),
 )
 
-TABLES = (AUCTIONS, DECISIONS, SPREADS, PRICES, ADS, ALERTS, NOTICES, CELLS)
+TABLES = (AUCTIONS, DECISIONS, SPREADS, PRICES, RANGES, ADS, ALERTS, NOTICES, CELLS)
 """All of them, in the order in which they are made."""

@@ -11,7 +11,7 @@ from auctions import topics
 from auctions.analytics_topics import SPREADS as SPREAD_TOPIC
 from auctions.geo_cells import CellRow, Suppressed
 from auctions.geography import center_of
-from auctions.view_tables import ADS, ALERTS, AUCTIONS, DECISIONS, NOTICES, PRICES, SPREADS
+from auctions.view_tables import ADS, ALERTS, AUCTIONS, DECISIONS, NOTICES, PRICES, RANGES, SPREADS
 from payments.views import Events, Rows, View
 from schemas.auctions import (
     AdPlacement,
@@ -22,6 +22,7 @@ from schemas.auctions import (
     ItemListed,
     Notice,
     PriceRange,
+    RangeServed,
     SaleUnpaid,
 )
 from transforms.tables import Row
@@ -130,6 +131,21 @@ class PriceView(View):
         )
 
 
+class RangeView(View):
+    """The price range that the bidders of each auction see; `tried`: the levels that were asked for it, as JSON, a list of [level, n]."""
+
+    topics = (topics.RANGES.name,)
+
+    def add(self, topic: str, events: Events) -> Iterator[Rows]:
+        yield RANGES, [_range_row(event) for _, event in events if isinstance(event, RangeServed)]
+
+
+def _range_row(served: RangeServed) -> Row:
+    tried, r = json.dumps([list(level) for level in served.tried]), served.range
+    found: Row = (None,) * 8 if r is None else (r.level, r.currency, r.n, r.p10, r.p25, r.p50, r.p75, r.p90)
+    return (served.auction_id, *found, tried, served.asked_at)
+
+
 class PlacementView(View):
     """What people were shown near a close."""
 
@@ -174,7 +190,7 @@ class NoticeView(View):
         )
 
 
-VIEWS: tuple[type[View], ...] = (StoryView, SpreadView, PriceView, PlacementView, AlertView, NoticeView)
+VIEWS: tuple[type[View], ...] = (StoryView, SpreadView, PriceView, RangeView, PlacementView, AlertView, NoticeView)
 
 
 def cell_rows(rows: Iterable[CellRow | Suppressed]) -> list[Row]:

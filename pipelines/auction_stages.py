@@ -85,7 +85,8 @@ STAGES: dict[str, AuctionStage] = {
     "Spreads": AuctionStage(_kind(Spreads, topics.HISTORY, analytics_topics.SPREADS), lambda rules: Spreads()),
     "Sales": AuctionStage(_kind(Sales, topics.HISTORY, analytics_topics.SALES), lambda rules: Sales()),
     "Prices": AuctionStage(
-        _kind(PriceRanges, analytics_topics.SALES, upserts=(topics.PRICES,)), lambda rules: PriceRanges()
+        _kind(PriceRanges, analytics_topics.SALES, analytics_topics.SALES, topics.LOG, upserts=(topics.PRICES,)),
+        lambda rules: PriceRanges(),
     ),
     "AdRequests": AuctionStage(
         _kind(AdRequests, topics.HISTORY, analytics_topics.REQUESTS), lambda rules: AdRequests()

@@ -24,7 +24,9 @@ IDS = "ids.json"
 GROUPS = 2  # consumers of a topic
 
 
-UPSERTS = frozenset((topics.BALANCES.name, auction_topics.CURRENT.name, auction_topics.PRICES.name))
+UPSERTS = frozenset(
+    topic.name for topic in (topics.BALANCES, auction_topics.CURRENT, auction_topics.PRICES, auction_topics.RANGES)
+)
 CLIENTS = frozenset((topics.INCOMING.name, auction_topics.ITEMS.name, auction_topics.BIDS.name))
 
 

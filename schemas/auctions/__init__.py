@@ -388,6 +388,7 @@ class Auction(NamedTuple):
     owed: By bid_id: holds to be voided when their answer comes.
     captures: By bid_id: what was to be captured of a hold. Taken out when that was refused.
     revision: Rises with every change.
+    range_asked_at: When the price range was asked for that bidders see, ms; -1 before the first.
     """
 
     item: ItemListed
@@ -408,6 +409,7 @@ class Auction(NamedTuple):
     owed: dict[str, HeldFunds]
     captures: dict[str, HeldFunds]
     revision: int
+    range_asked_at: int
 
 
 class AuctionOutcome(NamedTuple):
@@ -998,6 +1000,63 @@ class Quote(NamedTuple):
     bid: int | None = None
 
 
+class SimilarKey(NamedTuple):
+    """A similarity key of an item, and its level.
+
+    level: Level of the key.
+    key: Similarity key.
+    """
+
+    level: SimilarityLevel
+    key: str
+
+
+class TriedLevel(NamedTuple):
+    """A level that was asked for its price range, and how many sales it had.
+
+    level: Level.
+    n: Sales within the horizon.
+    """
+
+    level: SimilarityLevel
+    n: int
+
+
+class RangeAsked(NamedTuple):
+    """A live auction asks what similar items were sold for (key `key`; auction.sales).
+
+    key: Similarity key that is asked now.
+    level: Level of the key.
+    auction_id: Auction that asks.
+    wider: Keys that are asked after it, the narrowest first, until one has enough sales.
+    tried: Levels that had too few sales, in the order in which they were asked.
+    asked_at: Clock of the history when the auction asked.
+    """
+
+    key: str
+    level: SimilarityLevel
+    auction_id: str
+    wider: tuple[SimilarKey, ...]
+    tried: tuple[TriedLevel, ...]
+    asked_at: int
+
+
+class RangeServed(NamedTuple):
+    """What similar items were sold for, as bidders of a live auction see it (key auction_id; auction.log, and by
+    upsert of asked_at auction.ranges).
+
+    auction_id: Auction.
+    range: The narrowest range with enough sales; null if not even the widest has them.
+    tried: Levels that were asked, in order; the last is that of the range, if there is one.
+    asked_at: Clock of the history when the auction asked; the newest counts.
+    """
+
+    auction_id: str
+    range: PriceRange | None
+    tried: tuple[TriedLevel, ...]
+    asked_at: int
+
+
 class RetractionReceived(NamedTuple):
     """A retraction, handed on with the time that decides (key auction_id; auction.log).
 
@@ -1229,6 +1288,10 @@ RECORDS: dict[str, type[Any]] = {
     "auctions.PriceHistory": PriceHistory,
     "auctions.PriceRange": PriceRange,
     "auctions.Quote": Quote,
+    "auctions.SimilarKey": SimilarKey,
+    "auctions.TriedLevel": TriedLevel,
+    "auctions.RangeAsked": RangeAsked,
+    "auctions.RangeServed": RangeServed,
     "auctions.RetractionReceived": RetractionReceived,
     "auctions.Sale": Sale,
     "auctions.SaleItem": SaleItem,

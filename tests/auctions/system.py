@@ -50,7 +50,7 @@ def run_auctions(
     key: bytes = b"",
     more: Iterable[Stage] = (),
 ) -> tuple[Any, list[Any]]:
-    """(logs, shards) after everything has come to rest. Records are in the order of their times."""
+    """(logs, shards) after everything has come to rest. Records are in the order of their times; `more` stages run beside bidding."""
     stages = [
         Stage(Admission(), payment_topics.INCOMING),
         Stage(AccountProcessor(), payment_topics.INFLIGHT),

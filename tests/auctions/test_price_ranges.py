@@ -5,11 +5,12 @@ from math import floor
 
 import pytest
 
+from auctions import topics
 from auctions.analytics_topics import SALES
-from auctions.price_ranges import LEVELS, SHARES, PriceRanges, Sales, Similar, Tried, serve, similarity_keys
-from schemas.auctions import PriceRange, Sale
+from auctions.price_ranges import SHARES, PriceRanges, Sales, similarity_keys
+from schemas.auctions import RangeAsked, RangeServed, Sale, SimilarKey, TriedLevel
 from schemas.payments import Money
-from tests.auctions.analysis import DAY, HOUR, START, Bench, bid, ending, item, outcome
+from tests.auctions.analysis import DAY, HOUR, MINUTE, START, Bench, bid, ending, item, outcome
 
 
 def sale(minor, at=0, key="EUR", level="ALL", currency="EUR"):
@@ -27,15 +28,14 @@ def last_range(bench, sales):
 
 def test_keys_from_the_narrowest():
     assert similarity_keys("watches", ("old", "gold"), "EUR") == (
-        Similar("TAGS", "EUR\x1fwatches\x1fgold\x1fold"),
-        Similar("CATEGORY", "EUR\x1fwatches"),
-        Similar("ALL", "EUR"),
+        SimilarKey("TAGS", "EUR\x1fwatches\x1fgold\x1fold"),
+        SimilarKey("CATEGORY", "EUR\x1fwatches"),
+        SimilarKey("ALL", "EUR"),
     )
     assert similarity_keys("watches", ("gold", "old", "gold"), "EUR") == similarity_keys(
         "watches", ("old", "gold"), "EUR"
     )
     assert [level for level, _ in similarity_keys("watches", (), "EUR")] == ["CATEGORY", "ALL"]
-    assert tuple(level for level, _ in similarity_keys("w", ("t",), "EUR")) == LEVELS
 
 
 # --- from the history ---
@@ -44,7 +44,7 @@ def test_keys_from_the_narrowest():
 def test_what_was_sold_goes_to_each_of_its_keys():
     bench = Bench(Sales())
     bench.feed(item(), 0)
-    assert bench.feed(bid("a", 1500, 10)) == bench.feed(ending(("a",), "a")) == []
+    assert bench.feed(bid("a", 1500, 10)) == []
     sales = bench.feed(outcome("a", 1500))
     keys = similarity_keys("watches", ("gold", "old"), "EUR")
     assert sales == [Sale(key, level, "x", Money(1500, "EUR"), START + HOUR) for level, key in keys]
@@ -130,17 +130,44 @@ def test_bad_sales_are_dead_letters(bad):
 
 
 def test_arguments_are_checked():
-    with pytest.raises(ValueError, match="horizon_days must be positive, got 0"):
+    with pytest.raises(ValueError, match="horizon_days and least must be positive, got 0 and 10"):
         PriceRanges(0)
+    with pytest.raises(ValueError, match="got 90 and 0"):
+        PriceRanges(least=0)
     with pytest.raises(ValueError, match="relative_error"):
         PriceRanges(relative_error=1)
 
 
 # --- served ---
 
+KEYS = similarity_keys("watches", ("gold", "old"), "EUR")
 
-def found(level, n):
-    return PriceRange("k", level, "EUR", n, 1, 2, 3, 4, 5, 0.01, DAY, 1, START)
+
+def asked(at=0, step=0, tried=()):
+    (level, key), *wider = KEYS[step:]
+    return RangeAsked(key, level, "x", tuple(wider), tuple(tried), START + at)
+
+
+def test_an_item_is_asked_for_when_it_is_listed_and_when_its_end_is_near():
+    bench = Bench(Sales())
+    assert bench.feed(item(), 0) == [asked()]
+    (output,) = bench.outputs
+    assert (output.topic, output.key) == (SALES.name, KEYS[0].key.encode()) and output.origin is not None
+    assert bench.feed(item(), 5) == [], "listed before"
+    at = HOUR - 10 * MINUTE
+    assert bench.feed(ending(("a",), "a")) == [asked(at)]
+    untagged = similarity_keys("watches", (), "EUR")
+    (found,) = bench.feed(item("y", tags=()), at)
+    assert (found.key, found.wider) == (untagged[0].key, untagged[1:])
+
+
+def sold(counts):
+    """Price ranges of the item's keys with so many sales each."""
+    bench = Bench(PriceRanges(), SALES.name)
+    for (level, key), n in zip(KEYS, counts, strict=True):
+        for number in range(n):
+            bench.feed(sale(100 * (number + 1), key=key, level=level), 0)
+    return bench
 
 
 @pytest.mark.parametrize(
@@ -148,14 +175,50 @@ def found(level, n):
     [
         ((10, 50, 99), "TAGS", 1),
         ((9, 10, 99), "CATEGORY", 2),
-        ((None, 9, 10), "ALL", 3),
+        ((0, 9, 10), "ALL", 3),
         ((9, 9, 9), None, 3),
-        ((None, None, None), None, 3),
+        ((0, 0, 0), None, 3),
     ],
 )
 def test_back_off_goes_from_tags_to_category_to_all_and_shows(counts, wanted, tried):
-    keys = similarity_keys("watches", ("gold",), "EUR")
-    table = {key: found(level, n) for (level, key), n in zip(keys, counts, strict=True) if n is not None}
-    served = serve(table.get, "watches", ("gold",), "EUR")
-    assert (served.range and served.range.level) == wanted
-    assert served.tried == tuple(Tried(level, n or 0) for level, n in zip(LEVELS, counts, strict=True))[:tried]
+    """Each question that is handed on stands on the partition of the next key; the answer on that of the auction."""
+    bench = sold(counts)
+    levels = [TriedLevel(level, n) for level, n in zip(("TAGS", "CATEGORY", "ALL"), counts, strict=True)]
+    question = asked()
+    for step in range(1, tried):
+        (question,) = bench.feed(question, 0)
+        (output,) = bench.outputs
+        assert (output.topic, output.key) == (SALES.name, KEYS[step].key.encode())
+        assert question == asked(step=step, tried=levels[:step])
+    (answer,) = bench.feed(question, 0)
+    (output,) = bench.outputs
+    assert (output.topic, output.key) == (topics.LOG.name, b"x") and output.origin is not None
+    assert (answer.auction_id, answer.asked_at, answer.tried) == ("x", START, tuple(levels[:tried]))
+    assert (answer.range and answer.range.level) == wanted
+    if wanted:
+        assert (answer.range.key, answer.range.n) == (KEYS[tried - 1].key, counts[tried - 1])
+        assert answer.range.p50 == pytest.approx(100 * ((counts[tried - 1] + 1) // 2), 0.02)
+
+
+def test_what_is_served_lies_within_the_horizon_of_the_question():
+    """A key that sold well a year ago has nothing to say today; asking changes nothing."""
+    bench = Bench(PriceRanges(horizon_days=3, least=2), SALES.name)
+    for day in (0, 0, 1, 1, 2):
+        bench.feed(sale(100 * (day + 1), day * DAY), 0)
+    before = bench.shard.entities["EUR"]
+
+    def served(day):
+        (answer,) = bench.feed(RangeAsked("EUR", "ALL", "x", (), (), START + day * DAY), 0)
+        return answer.range and (answer.range.n, answer.range.p10, answer.range.p90), answer.tried[0].n
+
+    assert served(2) == ((5, pytest.approx(100, 0.01), pytest.approx(200, 0.01)), 5)
+    assert served(3) == ((3, pytest.approx(200, 0.01), pytest.approx(200, 0.01)), 3)
+    assert served(4) == (None, 1) and served(99) == (None, 0)
+    assert bench.shard.entities["EUR"] == before
+
+
+def test_a_question_about_what_was_never_sold_keeps_nothing():
+    bench = Bench(PriceRanges(), SALES.name)
+    question = RangeAsked("EUR", "ALL", "x", (), (), START)
+    assert bench.feed(question, 0) == [RangeServed("x", None, (TriedLevel("ALL", 0),), START)]
+    assert bench.shard.entities == {}

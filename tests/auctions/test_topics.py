@@ -14,6 +14,7 @@ def test_names_and_partitions():
         "auction.current",
         "auction.notices",
         "auction.prices",
+        "auction.ranges",
         "auction.ads",
         "auction.alerts",
         "rails.deadletters",
@@ -25,7 +26,8 @@ def test_settings_of_all_topics():
     assert [(made.name, made.partitions) for made in topics.SETTINGS] == [(t.name, t.partitions) for t in topics.ALL]
     by_name = {made.name: made for made in topics.SETTINGS}
     assert all(made.append_time for made in topics.SETTINGS)  # contract line 2
-    assert [made.name for made in topics.SETTINGS if made.compact] == ["auction.current", "auction.prices"]
+    compact = [made.name for made in topics.SETTINGS if made.compact]
+    assert compact == ["auction.current", "auction.prices", "auction.ranges"]
     kept = [made.name for made in topics.SETTINGS if made.retention_ms == KEEP and not made.compact]
     assert kept == ["auction.items", "auction.bids", "auction.log", "auction.bids.history", "auction.outcomes"]
     assert by_name["rails.deadletters"].message_bytes >= 2 * by_name["auction.log"].message_bytes

@@ -8,9 +8,19 @@ import pytest
 from auctions.geo_cells import CellRow, Suppressed
 from auctions.geography import cell_of
 from auctions.view_tables import TABLES
-from auctions.views import VIEWS, AlertView, PlacementView, PriceView, SpreadView, StoryView, cell_rows
+from auctions.views import VIEWS, AlertView, PlacementView, PriceView, RangeView, SpreadView, StoryView, cell_rows
 from payments.views import View
-from schemas.auctions import AdPlacement, Alert, AuctionSpread, Evidence, PriceRange, SaleUnpaid, Spread
+from schemas.auctions import (
+    AdPlacement,
+    Alert,
+    AuctionSpread,
+    Evidence,
+    PriceRange,
+    RangeServed,
+    SaleUnpaid,
+    Spread,
+    TriedLevel,
+)
 from schemas.payments import Money
 from schemas.rails import Tick
 from tests.auctions.analysis import START, bid, ending, item, outcome
@@ -71,6 +81,10 @@ def test_spreads_prices_placements_and_findings() -> None:
     prices = PriceRange("EUR", "ALL", "EUR", 4, 1, 2, 3, 4, 5, 0.01, 90, 7, 9)
     (row,) = rows(PriceView, prices)["price_ranges"]
     assert (row["n"], row["p50"], row["revision"]) == (4, 3, 7)
+    tried = (TriedLevel("CATEGORY", 2), TriedLevel("ALL", 4))
+    first, second = rows(RangeView, RangeServed("x", None, tried[:1], 5), RangeServed("x", prices, tried, 6))["auction_ranges"]
+    assert (first["level"], first["p90"], first["asked_at"]) == (None, None, 5)
+    assert (second["level"], second["p50"], json.loads(second["tried"])) == ("ALL", 3, [["CATEGORY", 2], ["ALL", 4]])
     (row,) = rows(PlacementView, AdPlacement("p", "anna", "y", "x", 0.5, "same category", "t/0/1", 9))["placements"]
     assert (row["because_of"], row["reason"]) == ("x", "same category")
     alert = Alert(

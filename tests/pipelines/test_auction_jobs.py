@@ -12,6 +12,7 @@ from pipelines import auctions_live, auctions_verify
 from pipelines.auction_stages import STAGES
 from pipelines.common import UsageError, launch
 from pipelines.registry import REGISTRY
+from schemas.auctions import BidderTrace, ItemListed, Notice, RangeServed
 from schemas.payments import PaymentInitiated
 from tests.pipelines.auction_runs import events, generate, run_loop
 from transforms.chunks import Chunk, pack_chunks, unpack_chunk
@@ -53,29 +54,31 @@ def test_other_rules_are_another_replay(run: Path, capfd: pytest.CaptureFixture[
 
 
 CHANGES = {
-    topics.HISTORY.name: lambda event: event._replace(title=event.title + "!"),
-    topics.NOTICES.name: lambda event: event._replace(leads=not event.leads),
-    TRACES.name: lambda event: event._replace(auction_id="x"),
+    "House": (topics.HISTORY.name, ItemListed, lambda event: event._replace(title=event.title + "!")),
+    "Notices": (topics.NOTICES.name, Notice, lambda event: event._replace(leads=not event.leads)),
+    "Prices": (topics.LOG.name, RangeServed, lambda event: event._replace(tried=event.tried[1:])),
+    "Traces": (TRACES.name, BidderTrace, lambda event: event._replace(auction_id="x")),
 }
-WRITERS = {topics.HISTORY.name: "House", topics.NOTICES.name: "Notices", TRACES.name: "Traces"}
+"""By the stage that writes it: topic, event, change."""
 
 
-@pytest.mark.parametrize("topic", CHANGES)
-def test_a_difference_is_found(topic: str, run: Path, geo: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", CHANGES)
+def test_a_difference_is_found(stage: str, run: Path, geo: str, tmp_path: Path) -> None:
+    topic, kind, change = CHANGES[stage]
     shutil.copytree(run / "topics", tmp_path / "topics")
     chunks: list[Chunk] = []
     done = False
     for chunk in read_topic(run / "topics", topic):
         records = unpack_chunk(chunk)
         for number, record in enumerate(records):
-            if not done and record.origin is not None:
-                value = REGISTRY.encode(CHANGES[topic](REGISTRY.decode(record.value or b"")))
-                records[number] = record._replace(value=value)
+            event = None if done or record.origin is None else REGISTRY.decode(record.value or b"")
+            if isinstance(event, kind):
+                records[number] = record._replace(value=REGISTRY.encode(change(event)))
                 done = True
         chunks += pack_chunks(topic, chunk.partition, records)
     assert done
     write_topics(tmp_path / "topics", {topic: 16}, chunks)
-    assert auctions_live.run([f"--input={tmp_path}/topics", f"--only={WRITERS[topic]}", geo]) == 1
+    assert auctions_live.run([f"--input={tmp_path}/topics", f"--only={stage}", geo]) == 1
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_views_are_the_same_when_made_again(run: Path, tmp_path: Path) -> None:
     for _ in range(2):
         auction_views.run(argv)
         with duckdb.connect(str(tmp_path / "views.duckdb"), read_only=True) as db:
-            tables = ("auctions", "decisions", "spreads", "price_ranges", "notices", "cells")
+            tables = ("auctions", "decisions", "spreads", "price_ranges", "auction_ranges", "notices", "cells")
             counts.append([db.execute(f"SELECT COUNT(*) FROM {name}").fetchone() for name in tables])
     assert counts[0] == counts[1] and counts[0][0] == (12,) and all(n for (n,) in counts[0])
     with duckdb.connect(str(tmp_path / "views.duckdb"), read_only=True) as db:

@@ -65,6 +65,8 @@ IDS = {
     90: "auctions/AdLead.avsc",
     91: "auctions/AdRequest.avsc",
     92: "auctions/AdPlacement.avsc",
+    94: "auctions/RangeAsked.avsc",
+    95: "auctions/RangeServed.avsc",
 }
 
 
