@@ -3,6 +3,9 @@
 For each notice: is it in the outbox? Then it was sent. Else the mail is sent, and the outbox records it. A server that drops the line
 before it says OK has not taken the mail (RFC 5321, 4.1.1.4), so it is sent again; whoever got it nevertheless sees the same Message-ID.
 
+An OK cannot be taken back, so a mail's record is on disk before the next mail is begun: a death leaves one mail at most that was taken and
+is not on record. Several mails to a record would be sent again together. What was *not* sent needs no such care: lost, it is decided anew.
+
     the server takes it                     → SENT
     it is in the outbox                     → REPEAT
     news that the end has overtaken         → STALE, not sent
@@ -74,7 +77,8 @@ class MailFolder:
 
 
 class Outbox:
-    """What was done about each notice, in an SQLite file; a record is on disk when `record` returns."""
+    """What was done about each notice, in an SQLite file. That a mail was sent is on disk when `record` returns; that it was not, with
+    the next one that was, or `flush`."""
 
     def __init__(self, path: Path) -> None:
         self._database = sqlite3.connect(path, timeout=30)
@@ -100,8 +104,13 @@ class Outbox:
             delivery.code,
             notice.at,
         )
-        with self._database:
-            self._database.execute("INSERT OR IGNORE INTO mails VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        self._database.execute("INSERT OR IGNORE INTO mails VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        if delivery.status == "SENT":
+            self.flush()
+
+    def flush(self) -> None:
+        """Returns when all that was recorded is on disk."""
+        self._database.commit()
 
     def forget(self, before: int) -> int:
         """Drops what is about notices from before that time (ms): the topic must not hold them any more. Gives how many."""
@@ -114,6 +123,7 @@ class Outbox:
         return {(kind, status): n for kind, status, n in rows}
 
     def close(self) -> None:
+        self.flush()
         self._database.close()
 
 
@@ -145,6 +155,10 @@ class Mailer:
         delivery = Delivery("STALE") if stale else self._send(notice)
         self._outbox.record(notice, delivery)
         return delivery
+
+    def flush(self) -> None:
+        """Returns when all that was done is on record."""
+        self._outbox.flush()
 
     def _send(self, notice: Notice) -> Delivery:
         address = self._address(notice.person)

@@ -8,11 +8,12 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from email.headerregistry import Address
 from pathlib import Path
+from typing import Protocol
 
 import apache_beam as beam
 
@@ -180,15 +181,29 @@ def describe(counts: dict[tuple[str, str], int]) -> str:
 # --- live ---
 
 
+class Reader(Protocol):
+    """What `follow` needs of an `OutsideReader`."""
+
+    @property
+    def more(self) -> bool: ...
+
+    def __iter__(self) -> Iterator[tuple[int, Record]]: ...
+
+    def save(self) -> None: ...
+
+
 def follow(
-    reader: Iterable[tuple[int, Record]],
+    reader: Reader,
     mailer: Mailer,
-    save: Callable[[], None],
     bury_it: Callable[[Record, DeadLetter], None],
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], float] = time.time,
 ) -> None:
-    """Delivers what the reader gives; what is delayed is tried until it is done, and nothing overtakes it."""
+    """Delivers what the reader gives; what is delayed is tried until it is done, and nothing overtakes it.
+
+    The reader's place is saved when all that came together is done. Notices that are given again after a death are in the outbox, or
+    were not sent.
+    """
     for partition, record in reader:
         while True:
             try:
@@ -199,7 +214,9 @@ def follow(
                 sleep(WAIT_S)
         if letter is not None:
             bury_it(record, letter)
-        save()
+        if not reader.more:
+            mailer.flush()
+            reader.save()
 
 
 def _live(options: MailerOptions, post: Post) -> None:
@@ -214,7 +231,7 @@ def _live(options: MailerOptions, post: Post) -> None:
             writer.write([(DEAD_LETTERS.name, place, record.key, REGISTRY.encode(letter))])
             writer.flush()
 
-        follow(reader, mailer, reader.save, bury_it)
+        follow(reader, mailer, bury_it)
 
 
 def run(argv: list[str]) -> int:

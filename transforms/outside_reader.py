@@ -76,7 +76,8 @@ class OutsideReader:
     """Iterates over the new records of a topic, those of each partition in offset order, for ever; `until_end` only over what is there.
 
     `save()` keeps how far the records *given so far* go: call it when what was made of them is durable. After a crash the records since
-    then are given again, and no others. Without marks it begins at offset 0; from_oldest: at the oldest record that is still there, if
+    then are given again, and no others. `more` says that another record may come without a fetch: whoever saves only where it is false
+    saves once for all that came together. Without marks it begins at offset 0; from_oldest: at the oldest record that is still there, if
     offset 0 is not (the first record of each writer is then taken for its beginning).
 
     Gap: records are missing, or the topic is another one than the marks are of. MissingRecord, ForkedWriter: see `OriginFilter`; nothing
@@ -140,6 +141,11 @@ class OutsideReader:
             for number, place in self._places.items()
         ]
         self._marks.save(json.dumps({"topic": self.topic, "id": self._id, "places": places}).encode())
+
+    @property
+    def more(self) -> bool:
+        """Whether records that were fetched have not been given yet."""
+        return any(self._waiting)
 
     def close(self) -> None:
         """Ends the connections; saves nothing."""

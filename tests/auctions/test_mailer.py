@@ -1,6 +1,7 @@
 """Mails over a real server on loopback that refuses, delays and drops; counted by Message-ID."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
 
@@ -178,6 +179,27 @@ def test_death_between_the_servers_ok_and_the_record_is_the_one_way_to_a_second_
         again.close()
         sender.close()
         assert server.handler.taken[id_of(notice(number=number))] == mails, when
+
+
+def test_what_was_sent_is_on_disk_at_once_and_what_was_not_with_the_next(server, mailer, outbox, tmp_path):
+    """Looked at by another connection, which sees what a death would leave."""
+
+    def on_disk():
+        found = sqlite3.connect(tmp_path / "outbox.sqlite")
+        try:
+            return [status for (status,) in found.execute("SELECT status FROM mails ORDER BY notice_at")]
+        finally:
+            found.close()
+
+    late = START + HOUR
+    assert mailer.deliver(notice(number=0), now=late).status == "STALE"
+    assert mailer.deliver(notice("nobody", number=1)).status == "REFUSED"
+    assert on_disk() == [] and mailer.deliver(notice(number=0), now=late).status == "REPEAT"
+    assert mailer.deliver(notice(number=2)).status == "SENT"
+    assert on_disk() == ["STALE", "REFUSED", "SENT"]
+    mailer.deliver(notice(number=3), now=late)
+    mailer.flush()
+    assert on_disk() == ["STALE", "REFUSED", "SENT", "STALE"]
 
 
 def test_news_that_the_end_has_overtaken_is_not_sent(server, mailer, outbox):

@@ -91,29 +91,58 @@ class Mailing:
 
     def __init__(self) -> None:
         self.delays, self.told = 2, []
+        self.done: list[str] = []
 
     def deliver(self, notice: Notice, now: int | None = None) -> Delivery:
         if self.delays:
             self.delays -= 1
             raise MailDelayed("not there")
         self.told.append((notice.person, now))
+        self.done.append(notice.person)
         return Delivery("REFUSED", "NO_ADDRESS") if notice.person == "bert" else Delivery("SENT")
+
+    def flush(self) -> None:
+        self.done.append("on record")
+
+
+class Given:
+    """A reader of these records, which come in batches of so many."""
+
+    def __init__(self, mailer: Mailing, records: list[Record], batch: int) -> None:
+        self.more, self._done, self._records, self._batch = False, mailer.done, records, batch
+
+    def __iter__(self) -> Iterator[tuple[int, Record]]:
+        for number, each in enumerate(self._records, 1):
+            self.more = bool(number % self._batch) and number < len(self._records)
+            yield 3, each
+
+    def save(self) -> None:
+        self._done.append("saved")
 
 
 def test_live_nothing_overtakes_what_is_delayed(capsys: pytest.CaptureFixture[str]) -> None:
-    mailer, saved, waits = Mailing(), [], []
+    mailer, waits = Mailing(), []
     buried: list[tuple[Record, DeadLetter]] = []
-
-    def given() -> Iterator[tuple[int, Record]]:
-        yield 3, record(0)
-        assert saved == [1]  # what was done is kept before the next is looked at
-        yield 3, record(1, "bert")
-
-    follow(given(), mailer, lambda: saved.append(1), lambda *one: buried.append(one), waits.append, lambda: 1.5)  # type: ignore[arg-type]
-    assert mailer.told == [("anna", 1500), ("bert", 1500)] and len(waits) == 2 and len(saved) == 2
+    given = Given(mailer, [record(0), record(1, "bert")], 1)
+    follow(given, mailer, lambda *one: buried.append(one), waits.append, lambda: 1.5)  # type: ignore[arg-type]
+    assert mailer.told == [("anna", 1500), ("bert", 1500)] and len(waits) == 2
+    # What was done is kept before the next is looked at, as no more had come.
+    assert mailer.done == ["anna", "on record", "saved", "bert", "on record", "saved"]
     ((_, letter),) = buried
     assert (letter.code, letter.topic, letter.partition, letter.offset) == ("NO_ADDRESS", "auction.notices", 3, 1)
     assert "delayed: not there" in capsys.readouterr().err
+
+
+def test_live_the_place_is_saved_once_for_what_came_together() -> None:
+    """And a dead letter is written before it stands on record that its mail was refused."""
+    mailer = Mailing()
+    mailer.delays = 0
+    given = Given(mailer, [record(0), record(1, "bert"), record(2), record(3), record(4)], 3)
+    follow(given, mailer, lambda *_: mailer.done.append("buried"))  # type: ignore[arg-type]
+    assert mailer.done == [
+        *("anna", "bert", "buried", "anna", "on record", "saved"),
+        *("anna", "anna", "on record", "saved"),
+    ]
 
 
 def test_the_live_mailer_reads_its_topic_and_buries_on_the_broker(
@@ -135,6 +164,8 @@ def test_the_live_mailer_reads_its_topic_and_buries_on_the_broker(
 
         def __iter__(self) -> Iterator[tuple[int, Record]]:
             return iter([(0, record(0)), (0, record(1, "no one"))])
+
+        more = False
 
         def save(self) -> None: ...
 

@@ -99,6 +99,21 @@ def test_what_was_not_saved_is_given_again_and_nothing_else(log: Log):
     assert log.values() == ["2", "3", "4"]
 
 
+def test_it_says_whether_more_was_fetched(log: Log):
+    """So whoever saves where there is no more has everything saved when the log has been read to its end."""
+    for n in range(5):
+        log.write(str(n), n, 0, (n - 1, 0) if n else None)
+    reader = log.reader()
+    given = []
+    for each in itertools.islice(reader, 5):
+        given.append(each.record.value)
+        if not reader.more:
+            reader.save()
+    assert len(given) == 5 and not reader.more
+    reader.close()
+    assert log.values() == []
+
+
 def test_an_iterator_can_be_left_and_taken_up(log: Log):
     for n in range(4):
         log.raw(str(n))
