@@ -48,7 +48,7 @@ def test_nothing_unsafe_is_launched(
     assert auction_house.run([f"--snapshots={tmp_path}", "--no_metrics"]) == 2
     assert sorted(capsys.readouterr().err.split()[1:]) == [
         *("auction.bids.history", "auction.current", "auction.log", "auction.outcomes"),
-        *("payments.incoming", "rails.deadletters"),
+        *("auction.ranges", "payments.incoming", "rails.deadletters"),
     ]
     with pytest.raises(UsageError, match="which has House: Items: --only"):
         auction_house.run([f"--snapshots={tmp_path}", "--only=Items"])
