@@ -120,21 +120,24 @@ def test_new_rules_from_a_record_on(system: System, monkeypatch: pytest.MonkeyPa
 
 
 def test_no_room_for_checkpoints_does_not_restart_the_job(system: System) -> None:
-    """Where the folder of the checkpoints was, there is a file: each of them fails, and payments go on."""
-    place = system.stack.folder / "flink" / "checkpoints"
-    aside = place.with_name("aside")
+    """Where the last file of each checkpoint should go there is a folder: each of them fails, and payments go on."""
     with system.job() as job:
         system.pay()
         assert wait_until(lambda: _counts(system, job)["completed"] > 0, 60)
-        place.rename(aside)
-        place.touch()
+        found, before = job.found(), _counts(system, job)
+        assert found
+        config = system.stack.rest.get(f"/jobs/{found['jid']}/checkpoints/config")
+        assert config["tolerable_failed_checkpoints"] > 10**9
+        place = system.stack.folder / "flink" / "checkpoints" / found["jid"]
+        blocked = [place / f"chk-{before['total'] + number}" for number in range(1, 60)]
+        for each in blocked:
+            (each / "_metadata" / "in the way").mkdir(parents=True, exist_ok=True)
         try:
-            before = _counts(system, job)["failed"]
-            assert wait_until(lambda: _counts(system, job)["failed"] >= before + 3, 60)
+            assert wait_until(lambda: _counts(system, job)["failed"] >= before["failed"] + 3, 60)
             system.pay()
         finally:
-            place.unlink()
-            aside.rename(place)
+            for each in blocked:
+                shutil.rmtree(each, ignore_errors=True)
         completed = _counts(system, job)["completed"]
         assert wait_until(lambda: _counts(system, job)["completed"] > completed, 60)
         system.settle(job)
@@ -145,7 +148,7 @@ def test_no_room_for_checkpoints_does_not_restart_the_job(system: System) -> Non
 def _counts(system: System, job: LiveJob) -> dict[str, int]:
     found = job.found()
     assert found
-    counts: dict[str, int] = system.stack.rest.checkpoints(found["jid"]).get("counts", {"completed": 0, "failed": 0})
+    counts: dict[str, int] = system.stack.rest.checkpoints(found["jid"]).get("counts", {"completed": 0, "failed": 0, "total": 0})
     return counts
 
 
