@@ -4,7 +4,9 @@ A row is written only over an older version of itself. So a batch that is sent a
 been replaced and still writes, and batches in any order leave the same tables. Needs the extra `postgres`.
 """
 
+import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,13 +128,38 @@ class _Upsert(DoFn):
     ) -> None:
         self.settings, self.tables, self.views, self.pace = settings, tables, views, pace
         self.names = {table.name for table in tables}
+        self._name = uuid.uuid4().hex  # the same in all instances, for they are copies of this one
 
     def setup(self) -> None:
-        self._database = PostgresViews(self.settings, self.tables, self.pace.patience_s)
-        self._database.make(self.views)
+        with _lock:
+            _shared.setdefault(self._name, _Shared()).users += 1
+        with self._database():  # the tables are made before the first rows come
+            pass
 
     def teardown(self) -> None:
-        self._database.close()
+        with _lock:
+            shared = _shared[self._name]
+            shared.users -= 1
+            if shared.users:
+                return
+            del _shared[self._name]
+        for database in shared.idle:
+            database.close()
+
+    @contextmanager
+    def _database(self) -> Iterator["PostgresViews"]:
+        """One that no other instance uses meanwhile."""
+        idle = _shared[self._name].idle
+        with _lock:
+            database = idle.pop() if idle else None
+        if database is None:
+            database = PostgresViews(self.settings, self.tables, self.pace.patience_s)
+            database.make(self.views)
+        try:
+            yield database
+        finally:
+            with _lock:
+                idle.append(database)
 
     def start_bundle(self) -> None:
         self._held: list[RowBatch] = []
@@ -154,7 +181,24 @@ class _Upsert(DoFn):
 
     def _send(self) -> list[tuple[str, int]]:
         held, self._held, self._rows = self._held, [], 0
-        return self._database.upsert(held)
+        with self._database() as database:
+            return database.upsert(held)
+
+
+class _Shared:
+    """What the instances of one `_Upsert` in this process share: connections.
+
+    A worker keeps the instances of a bundle until its checkpoint is complete, where something is to be finalized then
+    (docs/beam-on-flink.md); with a connection each they would use up the server's.
+    """
+
+    def __init__(self) -> None:
+        self.users = 0
+        self.idle: list[PostgresViews] = []
+
+
+_shared: dict[str, _Shared] = {}
+_lock = threading.Lock()
 
 
 def batch_rows(batch: RowBatch) -> int:

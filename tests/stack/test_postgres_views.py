@@ -1,6 +1,7 @@
 """Upserts into a real PostgreSQL: repeats, old versions, two writers, and a server that goes away."""
 
 import os
+import pickle
 import random
 import threading
 import time
@@ -11,8 +12,10 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
+from apache_beam.utils.timestamp import Timestamp
 
 from stack.postgres import Postgres
+from stack.services import wait_until
 from transforms.postgres_views import PostgresError, PostgresSettings, PostgresViews, UpsertPace, UpsertPostgres
 from transforms.row_batches import RowBatch, pack_rows
 from transforms.tables import Table, columns
@@ -196,3 +199,44 @@ def test_a_pipeline(make_pipeline: Any, settings: PostgresSettings):
     with pytest.raises(Exception, match="rows of table kinds, which is not one of small"), make_pipeline() as p:
         given = p | beam.Create([pack_rows(TABLE, [])], reshuffle=False).with_output_types(RowBatch)
         given | UpsertPostgres(settings, [SMALL])
+
+
+class TestConnections:
+    """Instances of the DoFn, as many as a runner likes, share the connections of their process."""
+
+    def instances(self, settings: PostgresSettings, count: int) -> list[Any]:
+        do = UpsertPostgres(settings, [SMALL])._upsert
+        found = [pickle.loads(pickle.dumps(do)) for _ in range(count)]
+        for one in found:
+            one.setup()
+            one.start_bundle()
+        return found
+
+    def open_now(self, settings: PostgresSettings) -> int:
+        """Connections to the server, without the one that asks."""
+        query = "SELECT count(*) - 1 FROM pg_stat_activity WHERE backend_type = 'client backend'"
+        with settings.connect() as connection:
+            return int(connection.execute(query).fetchone()[0])
+
+    def test_bundles_after_each_other_need_one(self, settings: PostgresSettings):
+        before = self.open_now(settings)
+        made = self.instances(settings, 30)
+        for number, one in enumerate(made):
+            assert list(one.process(pack_rows(SMALL, [("a", number, number)]), Timestamp(0))) == []
+            assert [value.value for value in one.finish_bundle()] == [("small", 1)]
+        assert self.open_now(settings) == before + 1
+        assert rows(settings, SMALL) == [("a", 29, 29)]
+        for one in made[:-1]:
+            one.teardown()
+        assert self.open_now(settings) == before + 1
+        made[-1].teardown()
+        assert wait_until(lambda: self.open_now(settings) == before, 10)
+
+    def test_two_at_once_need_two(self, settings: PostgresSettings):
+        one, other = self.instances(settings, 2)
+        with one._database() as first, other._database() as second:
+            assert first is not second
+            second.upsert([pack_rows(SMALL, [("b", 1, 1)])])
+        for each in (one, other):
+            each.teardown()
+        assert rows(settings, SMALL) == [("b", 1, 1)]
