@@ -232,7 +232,7 @@ def test_a_threshold_changes_the_running_job(broker: Broker, tmp_path: Path, mon
         return [(alert.persons[0], alert.rule_version) for alert in made]
 
     try:
-        with launched(None, broker.bootstrap, tmp_path, "People") as check:
+        with launched(None, broker.bootstrap, tmp_path, "People", engine="DirectRunner") as check:
             snipe("early")
             rule = ["rule", "--name=fraud.sniping", "--number=1", "--set=min_auctions=2"]
             assert auction_admin.run([*rule, f"--bootstrap={broker.bootstrap}"]) == 0
