@@ -177,10 +177,11 @@ class Bench:
             for backed, names in self.backlogs
             for line in auction_load.items(names, now - 1000, now + DAY_MS, backed)
         ]
-        paid, start = self.count(payment_topics.CONFIRMED), self.count(topics.HISTORY)
+        start = self.count(topics.HISTORY)
         with self.launched([self.stages], "throughput", _SOON_SAVED) as launch:
             append(self.bootstrap, listed)
             if self.stages != BIDDING:
+                paid = self.count(payment_topics.CONFIRMED)
                 append(self.bootstrap, auction_load.accounts(self.people, now))
                 append(self.bootstrap, auction_load.deposits(self.people, now))
                 self.await_records(payment_topics.CONFIRMED, paid + len(self.people), launch.jobs)

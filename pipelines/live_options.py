@@ -32,9 +32,9 @@ CALM = "fail_on_checkpointing_errors"
 
 POINTS: dict[str, FoldLogKnobs] = {
     "latency": FoldLogKnobs(
-        # A request costs a broker more than the few records in it, so those of some milliseconds travel together.
+        # A request costs a broker more than the few records in it, so what nobody waits for travels together.
         lane=LaneKnobs(stay_ms=1_000, step_records=500, lease_ms=1_000),
-        read=ReadKnobs(fetch_wait_ms=10, fetch_min_bytes=100_000),
+        read=ReadKnobs(fetch_wait_ms=20),
         write=WriteKnobs(hold_ms=100, held=frozenset(topic.name for topic in PATIENT), compression="none"),
     ),
     "throughput": FoldLogKnobs(
