@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from auctions import topics
 from auctions.increments import increments_of
+from auctions.stories import OFFERS
 from chaos.market import line
 from pipelines.live_writer import Line
 from pipelines.registry import REGISTRY
@@ -17,7 +18,6 @@ from transforms.fold import Topic
 from transforms.origin_filter import OriginFilter
 
 MONEY = 10**13  # minor units in each account: more than anyone can bid
-ACCEPTED = frozenset(("ACCEPTED", "ACCEPTED_OUTBID", "ACCEPTED_BELOW_RESERVE", "BUY_NOW"))
 _CURRENCY, _PRICE = "EUR", 100
 _FRAME = 5  # bytes before the Avro of a value
 
@@ -52,7 +52,7 @@ def bids(names: Sequence[str], bidders: Sequence[str], count: int, now: int, see
     """Bids by their ids, on these auctions in turn. Four of five raise the highest so far by one to three increments; the fifth names as
     much as the highest: the leader's maximum answers it, or it is too low. `now`: ms, the client's time."""
     random, reached, table = Random(seed), dict.fromkeys(names, _PRICE), increments_of(None, _CURRENCY)
-    made = {}
+    made: dict[str, Line] = {}
     for number in range(count):
         name = names[number % len(names)]
         if random.random() < 0.8:
@@ -129,7 +129,7 @@ def accepted_share(placed: Collection[str], found: Sequence[Decided]) -> float:
             f"{len(missing)} of {len(placed)} bids without a decision, {len(twice)} with several, "
             f"{len(times.keys() - set(placed))} decisions about other bids"
         )
-    share = sum(one.status in ACCEPTED for one in found) / len(found)
+    share = sum(one.status in OFFERS for one in found) / len(found)
     if share <= 0.5:
         statuses = dict(Counter(one.status for one in found).most_common())
         raise ValueError(f"only {share:.0%} of {len(found)} bids were accepted: {statuses}")

@@ -54,7 +54,7 @@ def write_input(directory: Path, records: int) -> None:
             START - 1,
             name,
             ItemListed(
-                name, name, f"s-{name}", "A thing", "", "things", (), "EUR", 100, *[None] * 3, *where, None, None, False
+                *(name, name, f"s-{name}", "A thing", "", "things", (), "EUR", 100), None, None, None, *where, None, None, False
             ),
         )
         for name in names
@@ -218,7 +218,7 @@ class Decide(beam.DoFn):
         automatic: bool,
         at: int,
     ) -> bytes:
-        decision = {
+        decision: dict[str, Any] = {
             "auction_id": auction.item.auction_id,
             "bid_id": bid,
             "bidder_id": bidder,

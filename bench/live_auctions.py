@@ -31,8 +31,17 @@ from typing import Any, NamedTuple
 from auctions import topics
 from bench import auction_load
 from bench.broker import read, read_records
-from bench.live_load import append, ends_of, quantile
-from bench.live_runs import METRICS_TOPIC, await_lanes, cores_used, cpu_seconds, median_of, running
+from bench.live_load import append, ends_of, shares_of
+from bench.live_runs import (
+    METRICS_TOPIC,
+    await_lanes,
+    cores_used,
+    cpu_seconds,
+    flags_of,
+    median_of,
+    running,
+    slots_of,
+)
 from bench.run import Row, machine, table
 from payments import topics as payment_topics
 from payments.live_stages import TICKED
@@ -46,10 +55,10 @@ from schemas.auctions import BidPlaced, BidReceived
 from transforms.fold import Topic
 from transforms.kafka_topics import KafkaTopics
 from transforms.snapshots import SnapshotStore
+from transforms.topic_settings import DAY_MS
 
 BIDDING = ("Items", "Bids", "House")
 MONEY = ("Admission", "Accounts", "Watchdog", "Funds")
-DAY_MS = 86_400_000
 _LEAD_S = 5  # of a paced run, before what is measured
 _QUIET_S = 2.0
 _LOOK_S = 0.3
@@ -252,10 +261,9 @@ class Bench:
         placed = read(self.bootstrap, topics.BIDS.name, topics.BIDS.partitions, starts)
         came = auction_load.times_of(placed, BidPlaced)
         found, accepted = self.decided(list(load))
-        times = sorted(one.at - came[one.bid_id] for one in found if one.bid_id in came)
-        shares = {f"p{share:g}": quantile(times, share / 100) for share in (50, 95, 99, 99.9)}
-        cpu = cores_used(before, after, took)
-        return {"rate": rate, "bids": len(times), **shares, "most": times[-1], "accepted": accepted, "cpu": cpu}
+        times = [one.at - came[one.bid_id] for one in found if one.bid_id in came]
+        figures = {**shares_of(times), "most": max(times), "accepted": accepted, "cpu": cores_used(before, after, took)}
+        return {"rate": rate, "bids": len(times), **figures}
 
     def end(self, measure: Measure, flags: Sequence[str]) -> Found:
         """Auctions with three bids each that end at once."""
@@ -398,7 +406,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     own = parser.parse_args(argv)
     os.environ.setdefault(tools.JVM_VARIABLE, "")  # what is measured is a system that has run for a while
     folder = Path(own.folder or tempfile.mkdtemp(prefix="live-auctions-"))
-    slots = -(-own.lanes // own.taskmanagers) * max(1, len(own.only))
+    slots = slots_of(own.lanes, own.taskmanagers, own.only)
     runs = []
     warm, backlogs = backlogs_of(own)
     with Stack(folder, own.port, own.taskmanagers, slots, own.taskmanagers, ("kafka", "flink", "jobserver")) as stack:
@@ -409,8 +417,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name in own.measure:
             for number in range(own.runs):
                 for variant in own.variant or [""]:
-                    flags = [word if word.startswith("--") else f"--knob={word}" for word in variant.split()]
-                    found = bench.measure(MEASURES[name], flags)
+                    found = bench.measure(MEASURES[name], flags_of(variant))
                     runs.append({"measure": name, "run": number, "lanes": own.lanes, "variant": variant, **found})
                     print(json.dumps(runs[-1]), flush=True)
     rows = rows_of(runs)

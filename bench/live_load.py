@@ -1,7 +1,7 @@
 """Load for the live benchmarks: payments of the generator, appended all at once or at a rate, and what the topics say of it afterwards."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from confluent_kafka import Producer
@@ -9,6 +9,7 @@ from confluent_kafka import Producer
 from bench.broker import ends, read
 from payments import topics
 from payments.generator import Generation, Settings
+from pipelines.live_writer import Line
 from pipelines.payments import entry
 from transforms.fold import Topic
 
@@ -16,24 +17,29 @@ _TURN_S = 0.005  # between two looks at the clock
 
 
 class Load(NamedTuple):
-    """Records ready to be appended: (topic, partition, key, value); account changes and rules first, they are not part of the load."""
+    """Records ready to be appended; account changes and rules first, they are not part of the load."""
 
-    before: list[tuple[str, int, bytes | None, bytes]]
-    payments: list[tuple[str, int, bytes | None, bytes]]
+    before: list[Line]
+    payments: list[Line]
 
 
 def make_load(payments: int, accounts: int, rate: int, seed: int = 7) -> Load:
     """The generator's stream, planted faults and repeats among it, claimed times from now on."""
-    before, load = [], []
+    made = Load([], [])
+    for line in stream(payments, accounts, rate, seed):
+        (made.payments if line[0] == topics.INCOMING.name else made.before).append(line)
+    return made
+
+
+def stream(payments: int, accounts: int, rate: int, seed: int = 7) -> Iterator[Line]:
+    """The same as it comes, one by one."""
     settings = Settings(payments=payments, accounts=accounts, seed=seed, rate=rate, start_ms=int(time.time() * 1000))
     for record in Generation(settings):
         for topic, partition in entry(record):
-            line = (topic, partition, record.key, record.value or b"")
-            (load if topic == topics.INCOMING.name else before).append(line)
-    return Load(before, load)
+            yield topic, partition, record.key, record.value or b""
 
 
-def append(bootstrap: str, lines: Iterable[tuple[str, int, bytes | None, bytes]], rate: float | None = None) -> float:
+def append(bootstrap: str, lines: Iterable[Line], rate: float | None = None) -> float:
     """Appends all, `rate` a second if one is given; the seconds that it took until all was acknowledged."""
     producer = Producer(
         {
@@ -79,6 +85,12 @@ def first_times(bootstrap: str, topic: Topic, starts: list[int]) -> dict[bytes, 
 def quantile(values: list[int], share: float) -> int:
     """Of sorted values; -1 of none."""
     return values[min(len(values) - 1, int(len(values) * share))] if values else -1
+
+
+def shares_of(values: Iterable[int]) -> dict[str, int]:
+    """The percentiles that are reported, by name."""
+    found = sorted(values)
+    return {f"p{share:g}": quantile(found, share / 100) for share in (50, 95, 99, 99.9)}
 
 
 def await_steady(look: Callable[[], Any], seconds: float, patience_s: float) -> None:

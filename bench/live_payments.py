@@ -24,8 +24,17 @@ from types import SimpleNamespace
 from typing import Any
 
 from bench.broker import rate as rate_of
-from bench.live_load import Load, append, await_steady, ends_of, first_times, make_load, quantile
-from bench.live_runs import METRICS_TOPIC, await_lanes, cores_used, cpu_seconds, median_of, running
+from bench.live_load import Load, append, await_steady, ends_of, first_times, make_load, shares_of
+from bench.live_runs import (
+    METRICS_TOPIC,
+    await_lanes,
+    cores_used,
+    cpu_seconds,
+    flags_of,
+    median_of,
+    running,
+    slots_of,
+)
 from bench.run import machine
 from payments import topics
 from payments.live_stages import KINDS, TICKED
@@ -83,9 +92,8 @@ class Bench:
             self.settle()
         came = first_times(self.bootstrap, topics.INCOMING, starts[topics.INCOMING])
         done = first_times(self.bootstrap, topics.CONFIRMED, starts[topics.CONFIRMED])
-        found = sorted(at - came[key] for key, at in done.items() if key in came)
-        shares = {f"p{share:g}": quantile(found, share / 100) for share in (50, 95, 99, 99.9)}
-        return {"rate": rate, "confirmed": len(found), **shares, "cpu": cores_used(before, after, took)}
+        found = [at - came[key] for key, at in done.items() if key in came]
+        return {"rate": rate, "confirmed": len(found), **shares_of(found), "cpu": cores_used(before, after, took)}
 
     def backlog(self, payments: int, flags: Sequence[str]) -> dict[str, Any]:
         """The rate of a backlog: all payments over the time from the first status to the last confirmation, and that of the confirmations
@@ -136,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     own = parser.parse_args(argv)
     os.environ.setdefault(tools.JVM_VARIABLE, "")  # what is measured is a system that has run for a while
     folder = Path(own.folder or tempfile.mkdtemp(prefix="live-payments-"))
-    kinds, slots = ("kafka", "flink", "jobserver"), -(-own.lanes // own.taskmanagers) * max(1, len(own.only))
+    kinds, slots = ("kafka", "flink", "jobserver"), slots_of(own.lanes, own.taskmanagers, own.only)
     with Stack(folder, own.port, own.taskmanagers, slots, own.taskmanagers, kinds) as stack:
         bench = Bench(stack, own)
         if own.warm:
@@ -144,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         runs = []
         for number in range(own.runs):
             for variant in own.variant or [""]:
-                flags = [word if word.startswith("--") else f"--knob={word}" for word in variant.split()]
+                flags = flags_of(variant)
                 found = bench.at_rate(own.rate, flags) if own.rate else bench.backlog(own.payments, flags)
                 runs.append({"run": number, "lanes": own.lanes, "point": own.point, "variant": variant, **found})
                 print(json.dumps(runs[-1]), flush=True)

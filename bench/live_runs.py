@@ -59,6 +59,16 @@ def await_lanes(bootstrap: str, jobs: Sequence[LiveJob], lanes: int, at: list[in
         time.sleep(1)
 
 
+def slots_of(lanes: int, taskmanagers: int, groups: Sequence[str]) -> int:
+    """Slots that each TaskManager needs for a job per group of stages, for one where there are no groups."""
+    return -(-lanes // taskmanagers) * max(1, len(groups))
+
+
+def flags_of(variant: str) -> list[str]:
+    """The flags of a job for a variant: knobs (PART.NAME=VALUE) and flags, by spaces."""
+    return [word if word.startswith("--") else f"--knob={word}" for word in variant.split()]
+
+
 def cpu_seconds(stack: Any) -> dict[str, float]:
     """CPU time so far of each service with its children."""
     found = {}

@@ -16,60 +16,43 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from bench.live_load import append, ends_of
+from bench.live_load import append, ends_of, stream
 from bench.live_payments import Bench
-from bench.live_runs import METRICS_TOPIC, await_lanes, cores_used, cpu_seconds
+from bench.live_runs import METRICS_TOPIC, await_lanes, cores_used, cpu_seconds, slots_of
 from bench.run import machine
 from payments import topics
-from payments.generator import Generation, Settings
 from payments.live_stages import KINDS
 from pipelines.live_job import LiveJob
-from pipelines.payments import entry
-from stack.soak import footprint
+from stack.footprint import total
+from stack.growth import ends
 
 RESULTS = Path(__file__).parent / "results" / "live_soak.json"
 EVERY_S = 10.0
+_PLACES = frozenset(("second", "confirmed"))  # where a sample stands; the others are figures
 
 Sample = dict[str, float]
 
 
-def stream(payments: int, accounts: int, rate: int) -> Iterator[tuple[str, int, bytes | None, bytes]]:
-    """The generator's records as they come: (topic, partition, key, value)."""
-    for record in Generation(
-        Settings(payments=payments, accounts=accounts, rate=rate, start_ms=int(time.time() * 1000))
-    ):
-        for topic, partition in entry(record):
-            yield topic, partition, record.key, record.value or b""
-
-
 def newest_bytes(folder: Path) -> int:
-    """The size of the newest snapshot of every shard: the state as it is kept."""
-    newest: dict[Path, tuple[float, int]] = {}
-    for path in folder.rglob("*"):
-        try:
-            found = path.stat()
-        except OSError:  # an old one, deleted meanwhile
-            continue
-        if path.is_file():
-            newest[path.parent] = max(newest.get(path.parent, (0.0, 0)), (found.st_mtime, found.st_size))
-    return sum(size for _, size in newest.values())
+    """The size of the newest snapshot of every shard, `<stage>/<shard>/<offset>.snapshot`: the state as it is kept."""
+    newest: dict[Path, Path] = {}
+    for path in sorted(folder.glob("*/*/*.snapshot")):  # in the order of their offsets
+        newest[path.parent] = path
+    return sum(path.stat().st_size for path in newest.values())
 
 
 def look(stack: Any, job: LiveJob, snapshots: Path) -> Sample:
     """One sample: MB and threads by service with its children, the newest checkpoint, the newest snapshots, what is confirmed."""
     sample: Sample = {}
     for name, service in stack.services.items():
-        found = [footprint(known.pid) for known in service.process.family()]
-        sample[f"{name} threads"] = sum(threads for threads, _ in found)
-        sample[f"{name} MB"] = round(sum(memory for _, memory in found), 1)
-    entry_of = job.found()
-    history = stack.rest.checkpoints(entry_of["jid"])["history"] if entry_of else []
-    sample["checkpoint kB"] = next((one["state_size"] / 1000 for one in history if one["status"] == "COMPLETED"), 0.0)
+        threads, memory = total(known.pid for known in service.process.family())
+        sample[f"{name} threads"], sample[f"{name} MB"] = threads, round(memory, 1)
+    found = job.found()
+    sample["checkpoint kB"] = stack.rest.checkpoint_bytes(found["jid"]) / 1000 if found else 0.0
     sample["snapshots MB"] = round(newest_bytes(snapshots) / 1e6, 2)
     sample["confirmed"] = sum(ends_of(stack.bootstrap, topics.CONFIRMED))
     return sample
@@ -78,12 +61,10 @@ def look(stack: Any, job: LiveJob, snapshots: Path) -> Sample:
 def growth_of(samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
     """By column: medians of the first and the last fifth, of what comes after a fifth of warming up."""
     settled = samples[len(samples) // 5 :]
-    part = max(1, len(settled) // 5)
     found = {}
-    for name in settled[0]:
-        if name not in ("second", "confirmed"):
-            first, last = (median(one[name] for one in some) for some in (settled[:part], settled[-part:]))
-            found[name] = {"first": first, "last": last, "growth": round(last - first, 2)}
+    for name in (name for name in settled[0] if name not in _PLACES):
+        first, last = ends([sample[name] for sample in settled], 5)
+        found[name] = {"first": first, "last": last, "growth": round(last - first, 2)}
     return found
 
 
@@ -95,7 +76,7 @@ def plot(samples: Sequence[Sample], path: Path) -> None:
         {"minute": sample["second"] / 60, "what": name, "value": value}
         for sample in samples
         for name, value in sample.items()
-        if name not in ("second", "confirmed")
+        if name not in _PLACES
     ]
     spec = {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
@@ -172,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     own = parser.parse_args(argv)
     os.environ.setdefault(tools.JVM_VARIABLE, "")
     folder = Path(own.folder or tempfile.mkdtemp(prefix="live-soak-"))
-    with Stack(folder, own.port, 1, own.lanes * max(1, len(own.only)), 1, ("kafka", "flink", "jobserver")) as stack:
+    with Stack(folder, own.port, 1, slots_of(own.lanes, 1, own.only), 1, ("kafka", "flink", "jobserver")) as stack:
         found = soak(stack, own)
     RESULTS.write_text(json.dumps({"machine": machine(), **found}, indent=1) + "\n", encoding="utf-8")
     plot(found["samples"], RESULTS.with_suffix(".svg"))

@@ -63,7 +63,7 @@ class NoOutbox(Outbox):
 
 
 @contextmanager
-def mail_server(port: int):  # type: ignore[no-untyped-def]
+def mail_server(port: int) -> Iterator[None]:
     """Takes all mails until the block ends."""
     server = subprocess.Popen(
         [sys.executable, "-c", _SERVER, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

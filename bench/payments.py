@@ -89,7 +89,7 @@ def check_balances(topics_folder: Path) -> None:
     published = {}
     for chunk in read_topic(topics_folder, topics.BALANCES.name):
         for record in unpack_chunk(chunk):
-            state = REGISTRY.decode(record.value)
+            state = REGISTRY.decode(record.value or b"")
             if state.version:
                 published[state.account_id] = (state.version, state.balance, state.debits_pending)
     if rebuilt != published:

@@ -61,8 +61,7 @@ def look(system: System, at_s: float) -> Look:
         if manager and (found := footprint(manager)) and (mb := held_mb(manager)) is not None:
             held.append(Held(TASKMANAGER, round(found.age_s, 1), found.threads, round(mb, 1)))
     job = system.job.found()
-    newest = (stack.rest.checkpoints(job["jid"]).get("latest") or {}).get("completed") if job else None
-    size = newest["state_size"] if newest else 0
+    size = stack.rest.checkpoint_bytes(job["jid"]) if job else 0
     workers = len(stack.worker_pool().workers())
     return Look(round(at_s, 1), system.lanes, system.load.payments, size, workers, tuple(held))
 

@@ -244,3 +244,8 @@ class Rest:
     def checkpoints(self, job_id: str) -> dict[str, Any]:
         """Counts and the newest checkpoints of a job."""
         return self.get(f"/jobs/{job_id}/checkpoints") or {}
+
+    def checkpoint_bytes(self, job_id: str) -> int:
+        """The size of the job's newest completed checkpoint; 0 for none yet."""
+        newest = (self.checkpoints(job_id).get("latest") or {}).get("completed")
+        return newest["state_size"] if newest else 0

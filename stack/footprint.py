@@ -7,6 +7,7 @@ collection is what a leak makes grow.
 import os
 import re
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +38,12 @@ def footprint(pid: int) -> Footprint | None:
         return None
     age = up - int(known.started) / os.sysconf("SC_CLK_TCK")
     return Footprint(age, int(fields["Threads"]), int(fields["VmRSS"].split()[0]) / 1024)
+
+
+def total(pids: Iterable[int]) -> tuple[int, float]:
+    """Threads and resident memory (MB) of all of them together; those that are gone count nothing."""
+    found = list(filter(None, map(footprint, pids)))
+    return sum(each.threads for each in found), sum(each.mb for each in found)
 
 
 def held_mb(pid: int) -> float | None:

@@ -8,13 +8,13 @@ first, in medians, after a warm-up. `--control` goes on with Beam's own checkpoi
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from stack.cluster import Stack
 from stack.errors import StackError
-from stack.footprint import footprint, held_mb
+from stack.footprint import held_mb, total
 from stack.growth import Growth, ends
 from stack.live_jobs import LiveJob, stamp
 
@@ -103,18 +103,12 @@ def samples(
             managers = [s.process.pid or 0 for name, s in stack.services.items() if name.startswith("taskmanager")]
             if seen >= collected + checkpoints / COLLECTIONS:
                 collected, held = seen, sum(filter(None, map(held_mb, managers)))
-            threads, _ = _total(managers)
+            threads, _ = total(managers)
             for number, size in sorted(job.checkpoints().items()):
                 if seen < number <= checkpoints:
                     seen = number
-                    yield Sample(number, size, threads, held, *_total(workers))
+                    yield Sample(number, size, threads, held, *total(workers))
             time.sleep(min(0.5, interval_ms / 1000))
-
-
-def _total(pids: Iterable[int]) -> tuple[int, float]:
-    """Threads and memory (MB) of all of them together."""
-    found = list(filter(None, map(footprint, pids)))
-    return sum(each.threads for each in found), sum(each.mb for each in found)
 
 
 def soak(

@@ -14,6 +14,7 @@ from chaos import sizes
 from chaos.results import Result, as_json, flatness, summary, write_results
 from chaos.run import calm
 from chaos.sizes import COLUMNS, LEAST, TASKMANAGER, WORKER, Held, Look, grown, growths_of, look
+from stack.flink import Rest
 
 CALM = Look(
     0.0,
@@ -109,6 +110,16 @@ for line in sys.stdin:
 """
 
 
+class Answers(Rest):
+    """What Flink says: of the job "j" that it has a checkpoint, of all others nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def get(self, path: str, method: str = "GET", body: dict[str, Any] | None = None) -> Any:
+        return {"latest": {"completed": {"state_size": 5}}} if path == "/jobs/j/checkpoints" else None
+
+
 class Watched:
     """A system of one process that we can make larger, and nothing else."""
 
@@ -118,7 +129,7 @@ class Watched:
         self.stack: Any = SimpleNamespace(
             worker_pool=lambda: SimpleNamespace(workers=lambda: [process.pid, 0, 0]),
             services={"kafka": None, "taskmanager-1": SimpleNamespace(process=SimpleNamespace(pid=os.getpid()))},
-            rest=SimpleNamespace(checkpoints=lambda job: {"latest": {"completed": {"state_size": 5}}} if job == "j" else {}),
+            rest=Answers(),
         )
         self.job = SimpleNamespace(found=lambda: {"jid": "j"})
 
