@@ -159,6 +159,13 @@ class Browser:
                     yield url
 
 
+def quiet(page: Page) -> None:
+    """Nothing went wrong on the page, and nothing was fetched."""
+    assert page.errors == []
+    assert page.requests == []
+    assert page.dialogs == []
+
+
 @contextmanager
 def started(command: str) -> Iterator[Browser]:
     """A Chromium with a profile of its own, ended with the block."""

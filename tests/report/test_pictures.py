@@ -1,14 +1,13 @@
 """The page in a real browser: pictures that show something, on a phone and on a desk, in light and dark, without a word to the network."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from report.facts import RunFacts
 from report.page import write_report
-from tests.report.browser import Browser, Page, started
+from tests.report.browser import Browser, quiet
 from tests.report.ledger import small_bank
 
 SHAPES = """
@@ -40,24 +39,12 @@ OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clie
 
 
 @pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with started(chromium) as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
     write_report(
         small_bank().write(folder / "views.sqlite"), folder / "report.html", RunFacts(hop_ms=5, seconds=2.5, seed=1)
     )
     return folder / "report.html"
-
-
-def quiet(page: Page) -> None:
-    assert page.errors == []
-    assert page.requests == []
-    assert page.dialogs == []
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
