@@ -6,22 +6,19 @@ placements from `since` on count: what is before is for whoever chose the weight
 """
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from auctions import topics
 from auctions.analytics_topics import REQUESTS
 from auctions.check_placements import check_placements
 from auctions.placement import AT_RANDOM, MOST_POPULAR, SIMILAR, AdPlacer, AdRequests, Caps, Chooser
-from auctions.stories import OFFERS
-from schemas.auctions import AdPlacement, AuctionOutcome, BidDecision, EndingSoon, ItemListed
+from auctions.stories import OFFERS, HistoryEvent
+from schemas.auctions import AdPlacement, BidDecision
 from schemas.rails import Record
 from transforms.fold import Processor, Shard, Topic
 from transforms.registry import Registry
 
 CHOOSERS: Mapping[str, Chooser] = {"similar": SIMILAR, "most popular": MOST_POPULAR, "random": AT_RANDOM}
-
-Event = ItemListed | BidDecision | EndingSoon | AuctionOutcome
-
 
 class Result(NamedTuple):
     """How a way to choose has done."""
@@ -47,7 +44,7 @@ class BackTest(NamedTuple):
 
 
 def back_test(
-    history: Iterable[tuple[int, Event]],
+    history: Iterable[tuple[int, HistoryEvent]],
     since: int,
     caps: Caps | None = None,
     choosers: Mapping[str, Chooser] = CHOOSERS,
@@ -72,7 +69,7 @@ def back_test(
     return BackTest(results, wrong)
 
 
-def _fold(processor: Processor, topic: str, events: Iterable[tuple[int, Event]]) -> list:  # type: ignore[type-arg]
+def _fold(processor: Processor, topic: str, events: Iterable[tuple[int, Any]]) -> list:  # type: ignore[type-arg]
     """(time, event) of all that the processor writes when one partition holds all events."""
     registry = Registry.of("rails", "payments", "auctions")
     shard = Shard(processor, topic, 0, 1, registry.decode)

@@ -9,8 +9,9 @@ from auctions import topics
 from auctions.fraud_quality import Quality, quality
 from auctions.market import Cheat
 from auctions.placement_backtest import BackTest, back_test
+from auctions.stories import HistoryEvent
 from pipelines.registry import REGISTRY
-from schemas.auctions import Alert, AuctionOutcome, BidDecision, EndingSoon, ItemListed
+from schemas.auctions import Alert
 from transforms.chunks import unpack_chunk
 from transforms.topic_files import read_topic
 
@@ -20,7 +21,7 @@ def back_test_ads(folder: Path) -> BackTest:
     told = [
         (at, event)
         for at, event in _events(folder, topics.HISTORY.name)
-        if isinstance(event, ItemListed | BidDecision | EndingSoon | AuctionOutcome)
+        if isinstance(event, HistoryEvent)
     ]
     told.sort(key=lambda each: each[0])  # those of one time stay by partition and offset
     since = (told[0][0] + told[-1][0]) // 2 if told else 0

@@ -112,10 +112,14 @@ def verify(options: Any, folder: Path) -> list[str]:
     """Runs the checks over the folder of a run; gives the violations. `options`: of a job with `backing_key`."""
     stages = [*payments.stages(), *loop_stages(Rules())]
     found = check_summaries(read_summaries(folder / "shards.jsonl"), expected_shards(folder / "topics", stages))
+    return _violations(options, folder) + found
+
+
+def _violations(options: Any, folder: Path) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="auctions-verify-") as place:
         output = Path(place) / "violations.txt"
         run_job(options, lambda p: build_pipeline(p, folder, output, options.backing_key), "verify")
-        return output.read_text(encoding="utf-8").splitlines() + found
+        return output.read_text(encoding="utf-8").splitlines()
 
 
 def verify_topics(options: VerifyOptions, settings: KafkaSettings, folder: Path) -> list[str]:
@@ -123,10 +127,7 @@ def verify_topics(options: VerifyOptions, settings: KafkaSettings, folder: Path)
     ids, ends = find_ids(settings, ALL), find_ends(settings, ALL)
     run_job(options, lambda p: build_recording(p, settings, ends, folder / "topics", ALL), "record")
     write_ids(folder / "topics", ids)
-    with tempfile.TemporaryDirectory(prefix="auctions-verify-") as place:
-        output = Path(place) / "violations.txt"
-        run_job(options, lambda p: build_pipeline(p, folder, output, options.backing_key), "verify")
-        return output.read_text(encoding="utf-8").splitlines()
+    return _violations(options, folder)
 
 
 def run(argv: list[str]) -> int:
