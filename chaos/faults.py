@@ -94,10 +94,15 @@ def zombie_worker(system: System, dice: float) -> Done:
     return Done(f"{len(pids)} workers woke after others had replaced them", _now())
 
 
+def _host(system: System, dice: float) -> str:
+    """A TaskManager that has lanes."""
+    hosts = system.hosts() or ["taskmanager-1"]
+    return hosts[int(dice * len(hosts))]
+
+
 def kill_taskmanager(system: System, dice: float) -> Done:
     """kill -9 of a TaskManager that has lanes; a supervisor starts it again."""
-    hosts = system.hosts() or ["taskmanager-1"]
-    host = hosts[int(dice * len(hosts))]
+    host = _host(system, dice)
     system.kill(host)
     since = _now(_ON_ITS_WAY_MS)
     system.start_dead()
@@ -106,14 +111,12 @@ def kill_taskmanager(system: System, dice: float) -> Done:
 
 def zombie_taskmanager(system: System, dice: float) -> Done:
     """SIGSTOP of a TaskManager that has lanes, for so long that Flink gives it up (5 s) and replaces it; then it wakes."""
-    hosts, seconds = system.hosts() or ["taskmanager-1"], _between(dice, 15, 30)
-    return freeze(system, hosts[int(dice * len(hosts))], seconds)
+    return freeze(system, _host(system, dice), _between(dice, 15, 30))
 
 
 def long_zombie(system: System, dice: float) -> Done:
     """The same for two minutes: when it wakes, everything that waited for it was given up long ago, on both sides."""
-    hosts = system.hosts() or ["taskmanager-1"]
-    return freeze(system, hosts[int(dice * len(hosts))], 120.0)
+    return freeze(system, _host(system, dice), 120.0)
 
 
 def kill_jobmanager(system: System, dice: float) -> Done:

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
+from auctions.stories import MOVES
 from report import svg, texts
 from report.auction_data import Auction, Step
 from report.html import Child, Html, tag
 from report.parts import Cell, legend, plural, section, table
 from report.words import spoken
 
-_MOVES = frozenset(("ACCEPTED", "ACCEPTED_OUTBID", "ACCEPTED_BELOW_RESERVE", "BUY_NOW", "RETRACTED"))
 _TOP, _FLOOR = 0.1, 0.97  # where the highest figure stands, and zero, in parts of the picture's height
 _SIDE = 0.012  # room at either side for half a dot
 
@@ -38,7 +38,7 @@ def story(auction: Auction, steps: Sequence[Step]) -> Html:
     colours += [("red", "one taken back")] if any(step.status == "RETRACTED" for step in steps) else []
     colours += [("dashes", "reserve")] if auction.reserve is not None else []
     colours += [("axis", "the end before it was extended")] if auction.extensions else []
-    moves = [step for step in steps if step.status in _MOVES]
+    moves = [step for step in steps if step.status in MOVES]
     times = (
         tag("span", texts.moment(auction.starts_at)[:19]),
         tag("span", f"{texts.moment(auction.effective_end)[:19]} UTC", class_="end"),
