@@ -12,6 +12,9 @@ from transforms.fold import DEAD_LETTERS
 TICKED = (topics.BIDS,)
 """Bid validation hands the ticks on, and so moves the clock of auction.log, where the deadlines are."""
 
+PATIENT = (topics.CURRENT, topics.RANGES, payment_topics.JOURNAL, payment_topics.BALANCES)
+"""What no hop waits for, as payments.topics.PATIENT; here statuses are waited for: they are the answers about money behind bids."""
+
 ITEMS = StageKind(ItemValidation.stage, topics.ITEMS, (topics.LOG, DEAD_LETTERS))
 BIDS = StageKind(BidValidation.stage, topics.BIDS, (topics.LOG, DEAD_LETTERS))
 HOUSE = StageKind(

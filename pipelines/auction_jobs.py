@@ -13,6 +13,7 @@ from pathlib import Path
 
 import apache_beam as beam
 
+from auctions.live_stages import PATIENT
 from payments.admission import DAY_MS
 from payments.live_stages import ACCOUNTS, ADMISSION, WATCHDOG, StageKind
 from payments.topics import SETTINGS as PAYMENT_SETTINGS
@@ -71,7 +72,7 @@ def build_live(
     p: beam.Pipeline, options: StageOptions, rules: Rules, settings: KafkaSettings, names: Sequence[str]
 ) -> None:
     """A root for each stage; what joins them are the topics."""
-    live_stages.fold_roots(p, options, settings, makers_of(names, options, rules), NAMES.index)
+    live_stages.fold_roots(p, options, settings, makers_of(names, options, rules), NAMES.index, PATIENT)
 
 
 def build_replay(p: beam.Pipeline, folder: Path, rules: Rules, names: Sequence[str], output: Path) -> None:

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from payments.topics import PATIENT
 from pipelines.common import JobOptions, UsageError, check_range, parse_options, runs_in_process
 from stack.ports import Ports
+from transforms.fold import Topic
 from transforms.fold_log import FoldLogKnobs
 from transforms.kafka_headers import Headings
 from transforms.kafka_settings import KafkaSettings, kafka_settings
@@ -32,16 +32,19 @@ CALM = "fail_on_checkpointing_errors"
 
 POINTS: dict[str, FoldLogKnobs] = {
     "latency": FoldLogKnobs(
-        # A request costs a broker more than the few records in it, so what nobody waits for travels together.
         lane=LaneKnobs(stay_ms=1_000, step_records=500, lease_ms=1_000),
         read=ReadKnobs(fetch_wait_ms=20),
-        write=WriteKnobs(hold_ms=100, held=frozenset(topic.name for topic in PATIENT), compression="none"),
+        write=WriteKnobs(hold_ms=100, compression="none"),
     ),
     "throughput": FoldLogKnobs(
-        lane=LaneKnobs(stay_ms=1_000, lease_ms=1_000), write=WriteKnobs(linger_ms=5), headings=Headings(trace=False)
+        lane=LaneKnobs(stay_ms=1_000, lease_ms=1_000),
+        read=ReadKnobs(fetch_wait_ms=10, fetch_min_bytes=100_000),
+        write=WriteKnobs(linger_ms=2, hold_ms=100),
+        headings=Headings(trace=False),
     ),
 }
-"""The operating points (docs/operations.md)."""
+"""The operating points (docs/operations.md). A request costs a broker more than the few records in it: so what nobody waits for travels
+together, which topics that are says the job, and under load fetches wait for company too."""
 
 _Options = TypeVar("_Options", bound="BrokerOptions")
 
@@ -91,10 +94,15 @@ class LiveOptions(BrokerOptions):
         )
 
 
-def knobs_of(options: LiveOptions) -> FoldLogKnobs:
-    """The knobs of the stages; UsageError for one that there is not, or with a value that it does not take."""
+def knobs_of(options: LiveOptions, patient: Sequence[Topic]) -> FoldLogKnobs:
+    """The knobs of the stages of a job in which no hop waits for the `patient` topics.
+
+    UsageError for a knob that there is not, or with a value that it does not take."""
     point = POINTS[options.point]
-    knobs = replace(point, lane=replace(point.lane, snapshot_s=options.snapshot_s))
+    held = frozenset(topic.name for topic in patient)
+    knobs = replace(
+        point, lane=replace(point.lane, snapshot_s=options.snapshot_s), write=replace(point.write, held=held)
+    )
     for given in options.knob:
         knobs = _turned(knobs, given)
     return knobs

@@ -49,7 +49,9 @@ NAMES = ("Admission", "Accounts", "Watchdog")
 
 def fold_stages(p: beam.Pipeline, options: LiveOptions, settings: KafkaSettings, names: Sequence[str] = NAMES) -> None:
     """A root for each stage of payments. `options` also has ttl_ms and sla_ms where a stage needs them."""
-    fold_roots(p, options, settings, {name: maker_of(name, options) for name in names}, NAMES.index)
+    fold_roots(
+        p, options, settings, {name: maker_of(name, options) for name in names}, NAMES.index, topics.PATIENT
+    )
 
 
 def fold_roots(
@@ -58,9 +60,11 @@ def fold_roots(
     settings: KafkaSettings,
     makers: Mapping[str, Callable[[], Engine]],
     place_of: Callable[[str], int],
+    patient: Sequence[Topic],
 ) -> None:
-    """A root for each stage, its lanes' summaries behind it. `place_of` numbers the stages of a job, by which lanes are spread."""
-    store, knobs = SnapshotStore(options.snapshots), knobs_of(options)
+    """A root for each stage, its lanes' summaries behind it. `place_of` numbers the stages of a job, by which lanes are spread; no hop
+    waits for the `patient` topics."""
+    store, knobs = SnapshotStore(options.snapshots), knobs_of(options, patient)
     for name, maker in makers.items():
         summaries = p | name >> FoldLog(maker, settings, store, options.lanes, knobs, place_of(name))
         if not options.no_metrics:

@@ -7,10 +7,15 @@ from typing import ClassVar
 
 import pytest
 
+from auctions.live_stages import PATIENT
+from payments import topics
+from payments.live_stages import KINDS, WATCHDOG
 from payments.topics import SETTINGS
 from pipelines import preflight
+from pipelines.auction_jobs import NAMES, kind_of
 from pipelines.common import UsageError
 from pipelines.live_options import (
+    POINTS,
     broker_settings,
     flink_defaults,
     given_flags,
@@ -194,7 +199,7 @@ def test_knobs_are_turned_over_those_of_the_point() -> None:
         "--knob=lane.step_records=9",
     ]
     argv += ["--knob=headings.trace=true", "--knob=write.held=a,b", "--knob=write.compression=zstd"]
-    knobs = knobs_of(parse_live(argv, PaymentsLiveOptions)[0])
+    knobs = knobs_of(parse_live(argv, PaymentsLiveOptions)[0], topics.PATIENT)
     assert (knobs.write.linger_ms, knobs.lane.step_records, knobs.lane.snapshot_s) == (2.5, 9, 7)
     assert (knobs.headings.trace, knobs.write.held, knobs.write.compression) == (True, {"a", "b"}, "zstd")
     assert knobs.lane.lease_ms == 1_000, "what is not named stays as the point has it"
@@ -214,10 +219,18 @@ def test_knobs_are_turned_over_those_of_the_point() -> None:
 def test_knobs_that_there_are_not(knob: str, told: str) -> None:
     options, _ = parse_live(["--snapshots=s", f"--knob={knob}"], PaymentsLiveOptions)
     with pytest.raises(UsageError, match=told) as caught:
-        knobs_of(options)
+        knobs_of(options, ())
     assert "--knob" in str(caught.value)
 
 
-def test_the_latency_point_keeps_back_only_what_no_hop_waits_for() -> None:
-    held = knobs_of(parse_live(["--snapshots=s"], PaymentsLiveOptions)[0]).write.held
-    assert held == {"payments.journal", "payments.status", "payments.balances"}
+@pytest.mark.parametrize("point", sorted(POINTS))
+def test_the_points_keep_back_only_what_no_hop_waits_for(point: str) -> None:
+    options = parse_live(["--snapshots=s", f"--point={point}"], PaymentsLiveOptions)[0]
+    write = knobs_of(options, topics.PATIENT).write
+    assert (write.hold_ms, write.held) == (100, {"payments.journal", "payments.status", "payments.balances"})
+
+
+def test_what_a_stage_of_a_job_reads_is_never_kept_back() -> None:
+    assert not {kind_of(name).topic for name in NAMES} & set(PATIENT)
+    waited_for = {kind.topic for kind in KINDS if kind is not WATCHDOG}  # which only looks on
+    assert not waited_for & set(topics.PATIENT)

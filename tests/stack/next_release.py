@@ -41,7 +41,7 @@ def run(argv: list[str]) -> None:
 
     def build(p: Any) -> None:
         fold_stages(p, options, settings, ("Admission", "Watchdog"))
-        store, knobs = SnapshotStore(options.snapshots), knobs_of(options)
+        store, knobs = SnapshotStore(options.snapshots), knobs_of(options, topics.PATIENT)
         accounts = p | "Accounts" >> FoldLog(engine, settings, store, options.lanes, knobs, 1)
         _ = accounts | "ReportAccounts" >> ReportTurns(settings)
 
