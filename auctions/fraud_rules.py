@@ -27,6 +27,9 @@ BUILT_IN: dict[str, dict[str, int]] = {
     "fraud.travel": {"max_kmh": 900, "blur_km": 60},
 }
 
+MOST = {"min_score": 10_000, **dict.fromkeys(("min_share", "min_drop", "min_elapsed", "max_wins"), 100)}
+"""Of thresholds of a figure that has an end, the score of 10 and all shares: beyond it nobody would ever pass, or everybody."""
+
 
 class Thresholds(NamedTuple):
     """A rule in force: its version (0 is the built-in one) and all its parameters."""
@@ -48,6 +51,9 @@ def rule_error(name: str, parameters: Mapping[str, int]) -> str | None:
     known = BUILT_IN[name]
     if any(given not in known or value < 0 for given, value in parameters.items()):
         return f"{name} has {', '.join(known)}, none of them negative"
+    beyond = next((given for given, value in parameters.items() if value > MOST.get(given, value)), None)
+    if beyond is not None:
+        return f"{name}: {beyond} must be at most {MOST[beyond]}"
     return None
 
 

@@ -96,6 +96,7 @@ def test_what_the_command_writes_no_stage_refuses(name: str) -> None:
         ("velocity", {}, "must be one of"),
         ("fraud.travel", {"min_score": 1}, "has max_kmh, blur_km, none of them negative"),
         ("fraud.travel", {"max_kmh": -1}, "none of them negative"),
+        ("fraud.overlap", {"min_auctions": 200, "min_share": 4_000}, "^fraud.overlap: min_share must be at most 100$"),
     ],
 )
 def test_what_a_stage_would_refuse_is_not_written(name: str, parameters: dict[str, int], told: str) -> None:

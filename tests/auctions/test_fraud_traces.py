@@ -190,10 +190,37 @@ def test_the_reaction_time_is_a_rule(bench):
     assert quick() == 0
 
 
-@pytest.mark.parametrize("parameters", [{"min_drop": -1}, {"max_drop": 1}])
+@pytest.mark.parametrize("parameters", [{"min_drop": -1}, {"max_drop": 1}, {"min_drop": 101}, {"min_elapsed": 4_000}])
 def test_bad_rules_are_dead_letters(bench, parameters):
     (letter,) = bench.rule("fraud.shielding", **parameters)
     assert letter.code == "BAD_RULE" and bench.shard.shared == FraudRules({})
+
+
+@pytest.mark.parametrize(
+    ("name", "threshold", "most"),
+    [
+        ("shill", "min_score", 10_000),
+        *((signal, "min_share", 100) for signal in ("sniping", "hammer", "collusion", "overlap")),
+        ("shielding", "min_drop", 100),
+        ("shielding", "min_elapsed", 100),
+        ("overlap", "max_wins", 100),
+    ],
+)
+def test_a_threshold_of_what_has_an_end_ends_there(bench, name, threshold, most):
+    assert bench.rule(f"fraud.{name}", 1, **{threshold: most}) == []
+    (letter,) = bench.rule(f"fraud.{name}", 2, **{threshold: most + 1})
+    assert (letter.code, letter.detail) == ("BAD_RULE", f"fraud.{name}: {threshold} must be at most {most}")
+    in_force = thresholds(bench.shard.shared, f"fraud.{name}")
+    assert in_force.version == 1 and in_force.parameters[threshold] == most
+    assert bench.rule(f"fraud.{name}", 2, **{threshold: 0}) == [], "its number is not used up"
+
+
+@pytest.mark.parametrize(
+    ("name", "threshold"), [("hammer", "min_quick"), ("collusion", "min_alternations"), ("travel", "max_kmh")]
+)
+def test_a_threshold_of_what_has_no_end_has_none(bench, name, threshold):
+    assert bench.rule(f"fraud.{name}", 1, **{threshold: 1_000_000}) == []
+    assert thresholds(bench.shard.shared, f"fraud.{name}").parameters[threshold] == 1_000_000
 
 
 def test_rules_of_others_are_left_alone(bench):

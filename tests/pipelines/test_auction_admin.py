@@ -46,6 +46,7 @@ def test_each_action_is_its_event() -> None:
         ("rule", ["--name=fraud.shill", "--number=1", "--set=min_score=0.5"], "a whole number from 0: --set"),
         ("rule", ["--name=fraud.shill", "--number=1", "--set=min_score=-1"], "a whole number from 0: --set"),
         ("rule", ["--name=fraud.shill", "--number=1", f"--set=min_score={1 << 63}"], "a whole number from 0"),
+        ("rule", ["--name=fraud.sniping", "--number=1", "--set=min_share=4000"], "min_share must be at most 100: --set"),
         ("rule", ["--name=fraud.shill", "--number=1", "--off", "--set=min_score=1"], "has no thresholds: --set"),
         ("rule", ["--name=fraud.shill", "--number=1", f"--admin_id={'x' * 200}"], "at most 128"),
         ("version", ["--number=2", "--stage=auctions.bids"], "one of auction.ads, .*, auctions.house, got .auctions.bids.: --stage"),
