@@ -6,6 +6,7 @@ its stages and calls this one.
 """
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -37,6 +38,13 @@ from transforms.topic_files import ReadTopic
 SHOWN = 10  # differences on the terminal; all of them are in the file
 PAYMENT_STAGES: Mapping[str, StageKind] = {"Admission": ADMISSION, "Accounts": ACCOUNTS, "Watchdog": WATCHDOG}
 NAMES = (*PAYMENT_STAGES, *auction_stages.NAMES)
+KEYED = ("House", "Funds")
+"""Stages that compute the payment ids behind bids."""
+
+GUESSABLE = (
+    "warning: without --backing_key the payment ids behind bids can be guessed, so whoever writes payments.incoming can bid with "
+    "another's money: begin a log with --backing_key=file:/PATH or env:NAME (one that began without goes on without)"
+)
 
 
 class StageOptions(LiveOptions):
@@ -152,5 +160,7 @@ def live(options: StageOptions, flags: Mapping[str, str], rules: Rules, names: S
     problems = check_broker(settings, [*wanted, *metrics])
     if refused([*check_places(flags), *check_snapshots(options.snapshots), *problems]):
         return 2
+    if not rules.backing_key and any(name in KEYED for name in names):
+        print(GUESSABLE, file=sys.stderr)
     run_job(options, lambda p: build_live(p, options, rules, settings, names))
     return 0

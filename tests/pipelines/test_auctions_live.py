@@ -55,6 +55,27 @@ def test_nothing_unsafe_is_launched(
     assert launched == []
 
 
+def test_ids_that_can_be_guessed_are_told_of(
+    launched: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the stages that compute them, when they are launched; what runs is the same."""
+    monkeypatch.setenv("RAILS_TEST_KEY", "a key of sixteen bytes or more")
+    place, key = f"--snapshots={tmp_path}", "--backing_key=env:RAILS_TEST_KEY"
+
+    def said(*flags: str) -> list[str]:
+        assert auctions_live.run([place, "--no_metrics", *flags]) == 0
+        return capsys.readouterr().err.splitlines()
+
+    for only in ("--only=House", "--only=Items,Bids,Funds", "--only="):
+        (line,) = said(only)
+        assert line.startswith("warning: without --backing_key ") and "--backing_key=file:/PATH" in line
+        assert said(only, key) == []
+    assert said("--only=Items,Bids,Notices,Admission") == []
+    assert len(launched) == 7
+    assert auctions_live.run(["--only=House"]) == 2
+    assert "warning" not in capsys.readouterr().err, "what is not launched needs no warning"
+
+
 def test_stages_are_joined_by_their_topics() -> None:
     """What a stage reads is written by another one, or by clients and the ticker; names of stages are those of their processors."""
     written = {topic.name for name in NAMES for topic in (*kind_of(name).writes, *kind_of(name).upserts)}
