@@ -26,9 +26,7 @@ from pipelines.files import check_apart, check_topics, publish_folder
 from pipelines.live_options import LiveOptions, broker_settings, chosen, parse_live
 from pipelines.live_topics import CLIENTS, read_ids
 from pipelines.payments import MAX_MS
-from pipelines.preflight import check_flags, check_places, check_snapshots, refused
-from pipelines.preflight import check_topics as check_broker
-from pipelines.topics import METRICS
+from pipelines.preflight import is_safe
 from transforms.fold_bounded import Engine
 from transforms.kafka_settings import KafkaSettings
 from transforms.lines import WriteLines
@@ -153,12 +151,7 @@ def live(options: StageOptions, flags: Mapping[str, str], rules: Rules, names: S
     settings = broker_settings(options)
     named = set(topics_of(names))
     known = {topic.name: topic for topic in (*auction_stages.SETTINGS, *PAYMENT_SETTINGS)}
-    wanted = [topic for name, topic in known.items() if name in named]
-    if refused(check_flags(flags, options.snapshots)):
-        return 2
-    metrics = [] if options.no_metrics else [METRICS]
-    problems = check_broker(settings, [*wanted, *metrics])
-    if refused([*check_places(flags), *check_snapshots(options.snapshots), *problems]):
+    if not is_safe(options, flags, settings, [topic for name, topic in known.items() if name in named]):
         return 2
     if not rules.backing_key and any(name in KEYED for name in names):
         print(GUESSABLE, file=sys.stderr)

@@ -16,8 +16,7 @@ from pipelines.engine import run_job
 from pipelines.live_options import LiveOptions, broker_settings, chosen, parse_live
 from pipelines.live_stages import NAMES, fold_stages
 from pipelines.payments import MAX_MS
-from pipelines.preflight import check_flags, check_places, check_snapshots, check_topics, refused
-from pipelines.topics import METRICS
+from pipelines.preflight import is_safe
 from transforms.kafka_settings import KafkaSettings
 
 
@@ -45,10 +44,7 @@ def run_stages(argv: Sequence[str], names: Sequence[str]) -> int:
     names = chosen(options.only, names)
     check_range(options, ttl_ms=(1, MAX_MS), sla_ms=(1, MAX_MS))
     settings = broker_settings(options)
-    wanted = [*SETTINGS, *([] if options.no_metrics else [METRICS])]
-    if refused(check_flags(flags, options.snapshots)):
-        return 2
-    if refused([*check_places(flags), *check_snapshots(options.snapshots), *check_topics(settings, wanted)]):
+    if not is_safe(options, flags, settings, SETTINGS):
         return 2
     run_job(options, lambda p: build_pipeline(p, options, settings, names))
     return 0

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines.live_options import CALM, on_flink
+from pipelines.live_options import CALM, LiveOptions, on_flink
+from pipelines.topics import METRICS
 from stack.services import accepts
 from transforms.kafka_settings import KafkaSettings
 from transforms.kafka_topics import KafkaTopics
@@ -125,6 +126,16 @@ def check_topics(settings: KafkaSettings, wanted: Sequence[TopicSettings]) -> li
         topics.close()
     lines = [str(each) for each in differences if each.what != "min.insync.replicas"]
     return [f"{line} (./run_local.sh topics makes it)" if line.endswith(": missing") else line for line in lines]
+
+
+def is_safe(
+    options: LiveOptions, flags: Mapping[str, str], settings: KafkaSettings, wanted: Sequence[TopicSettings]
+) -> bool:
+    """Whether stages that need these topics may be launched live; what is wrong is printed, a line each, the flags before all else."""
+    if refused(check_flags(flags, options.snapshots)):
+        return False
+    wanted = [*wanted, *([] if options.no_metrics else [METRICS])]
+    return not refused([*check_places(flags), *check_snapshots(options.snapshots), *check_topics(settings, wanted)])
 
 
 def refused(problems: Iterable[str]) -> bool:

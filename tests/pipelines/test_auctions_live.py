@@ -6,7 +6,7 @@ from typing import Any
 import apache_beam as beam
 import pytest
 
-from pipelines import auction_fraud, auction_house, auction_jobs, auctions_live
+from pipelines import auction_fraud, auction_house, auction_jobs, auctions_live, preflight
 from pipelines.auction_jobs import NAMES, PAYMENT_STAGES, kind_of, topics_of
 from pipelines.auction_stages import NAMES as OF_AUCTIONS
 from pipelines.common import UsageError
@@ -24,8 +24,8 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         found.append(sorted(name for name in names if name.isalpha() and not name.startswith("Report")))
 
     monkeypatch.setattr(auction_jobs, "run_job", run_job)
-    monkeypatch.setattr(auction_jobs, "check_places", lambda flags: [])
-    monkeypatch.setattr(auction_jobs, "check_broker", lambda *_: [])
+    monkeypatch.setattr(preflight, "check_places", lambda flags: [])
+    monkeypatch.setattr(preflight, "check_topics", lambda *_: [])
     return found
 
 
@@ -44,7 +44,7 @@ def test_nothing_unsafe_is_launched(
 ) -> None:
     assert auction_house.run([]) == 2
     assert "refused: --snapshots is missing" in capsys.readouterr().err
-    monkeypatch.setattr(auction_jobs, "check_broker", lambda settings, wanted: [" ".join(t.name for t in wanted)])
+    monkeypatch.setattr(preflight, "check_topics", lambda settings, wanted: [" ".join(t.name for t in wanted)])
     assert auction_house.run([f"--snapshots={tmp_path}", "--no_metrics"]) == 2
     assert sorted(capsys.readouterr().err.split()[1:]) == [
         *("auction.bids.history", "auction.current", "auction.log", "auction.outcomes"),

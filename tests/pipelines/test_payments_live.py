@@ -9,7 +9,7 @@ from typing import Any
 import apache_beam as beam
 import pytest
 
-from pipelines import live_job, live_stages, payments_accounts, payments_admission, payments_live
+from pipelines import live_job, live_stages, payments_accounts, payments_admission, payments_live, preflight
 from pipelines.common import UsageError
 from pipelines.live_job import LiveJob, job_flags, local_stack
 from pipelines.live_options import POINTS, given_flags, knobs_of, parse_live
@@ -39,8 +39,8 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         found.append(sorted(name for name in names if name.isalpha()))
 
     monkeypatch.setattr(payments_live, "run_job", run_job)
-    monkeypatch.setattr(payments_live, "check_places", lambda flags: [])
-    monkeypatch.setattr(payments_live, "check_topics", lambda *_: [])
+    monkeypatch.setattr(preflight, "check_places", lambda flags: [])
+    monkeypatch.setattr(preflight, "check_topics", lambda *_: [])
     return found
 
 
@@ -62,7 +62,7 @@ def test_nothing_unsafe_is_launched(
 ) -> None:
     assert payments_live.run([]) == 2
     assert "refused: --snapshots is missing" in capsys.readouterr().err
-    monkeypatch.setattr(payments_live, "check_topics", lambda settings, wanted: [f"{len(wanted)} topics"])
+    monkeypatch.setattr(preflight, "check_topics", lambda settings, wanted: [f"{len(wanted)} topics"])
     assert payments_live.run([f"--snapshots={tmp_path}", "--no_metrics"]) == 2
     assert capsys.readouterr().err == "refused: 8 topics\n"
     with pytest.raises(UsageError, match="at least 1"):
