@@ -8,11 +8,12 @@ from pathlib import Path
 
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines.live_options import CALM, LiveOptions, on_flink
+from pipelines.live_options import CALM, LiveOptions, knobs_of, on_flink
 from pipelines.topics import METRICS
 from stack.services import accepts
-from transforms.kafka_settings import KafkaSettings
+from transforms.kafka_settings import FETCH_WAIT, KafkaSettings, fetch_wait_error
 from transforms.kafka_topics import KafkaTopics
+from transforms.log_reader import ReadKnobs
 from transforms.topic_settings import TopicSettings
 
 REFUSED = {
@@ -128,11 +129,20 @@ def check_topics(settings: KafkaSettings, wanted: Sequence[TopicSettings]) -> li
     return [f"{line} (./run_local.sh topics makes it)" if line.endswith(": missing") else line for line in lines]
 
 
+def check_reading(settings: KafkaSettings, knobs: ReadKnobs) -> list[str]:
+    """Whether fetches may be held for as long as the knobs say; a time in the settings, which have checked it, counts instead."""
+    properties = dict(settings.properties)
+    if FETCH_WAIT in properties:
+        return []
+    wrong = fetch_wait_error(properties, "read.fetch_wait_ms", str(knobs.fetch_wait_ms))
+    return [] if wrong is None else [f"--knob {wrong}"]
+
+
 def is_safe(
     options: LiveOptions, flags: Mapping[str, str], settings: KafkaSettings, wanted: Sequence[TopicSettings]
 ) -> bool:
     """Whether stages that need these topics may be launched live; what is wrong is printed, a line each, the flags before all else."""
-    if refused(check_flags(flags, options.snapshots)):
+    if refused([*check_flags(flags, options.snapshots), *check_reading(settings, knobs_of(options).read)]):
         return False
     wanted = [*wanted, *([] if options.no_metrics else [METRICS])]
     return not refused([*check_places(flags), *check_snapshots(options.snapshots), *check_topics(settings, wanted)])

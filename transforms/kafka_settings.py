@@ -106,6 +106,7 @@ DEFAULTS = {
 """Of every client, unless the settings say otherwise."""
 
 _MARGIN_MS = 1_000  # librdkafka's own: what a broker may hold back ends so long before its client gives up
+FETCH_WAIT = "fetch.wait.max.ms"
 
 
 class KafkaSettingsError(SecretError):
@@ -236,16 +237,24 @@ def _one_of(name: str, value: str, values: tuple[str, ...]) -> str:
     return value
 
 
+def fetch_wait_error(properties: Mapping[str, str], name: str, wait_ms: str) -> str | None:
+    """What is wrong when a broker may hold a fetch for `wait_ms`, as `name` says; None if nothing is.
+
+    A broker answers a connection in order, so what its client asks meanwhile waits behind the fetch; librdkafka only logs a warning.
+    """
+    patience = (DEFAULTS | dict(properties))["socket.timeout.ms"]
+    if not (patience.isdigit() and wait_ms.isdigit()) or int(wait_ms) + _MARGIN_MS <= int(patience):
+        return None
+    return f"{name}={wait_ms} must be {_MARGIN_MS} below socket.timeout.ms={patience}, or what is asked behind a fetch times out"
+
+
 def _check_together(properties: Mapping[str, str]) -> None:
     """What is half a protection is none: passwords and certificates that the protocol would not use, or would send in clear."""
     if "bootstrap.servers" not in properties:
         raise KafkaSettingsError("bootstrap.servers: missing (HOST:PORT of one or more brokers, with commas)")
-    patience = (DEFAULTS | dict(properties))["socket.timeout.ms"]
-    held = properties.get("fetch.wait.max.ms", "")
-    if patience.isdigit() and held.isdigit() and int(held) + _MARGIN_MS > int(patience):
-        raise KafkaSettingsError(
-            f"fetch.wait.max.ms={held} must be {_MARGIN_MS} below socket.timeout.ms={patience}, or every fetch times out"
-        )
+    wrong = fetch_wait_error(properties, FETCH_WAIT, properties.get(FETCH_WAIT, ""))
+    if wrong is not None:
+        raise KafkaSettingsError(wrong)
     protocol = properties.get("security.protocol", "plaintext")
     mechanism = properties.get("sasl.mechanism")
     for name in properties:

@@ -25,8 +25,9 @@ from pipelines.live_options import (
     with_defaults,
 )
 from pipelines.payments_live import PaymentsLiveOptions
-from pipelines.preflight import check_flags, check_places, check_snapshots, check_topics, refused
+from pipelines.preflight import check_flags, check_places, check_snapshots, check_topics, is_safe, refused
 from stack.ports import Ports
+from transforms.kafka_settings import PREFIX, kafka_settings
 from transforms.topic_settings import Difference
 
 PORTS = Ports.of(23000)
@@ -182,6 +183,41 @@ def test_topics_that_differ(monkeypatch: pytest.MonkeyPatch) -> None:
         "b: message.timestamp.type is CreateTime, should be LogAppendTime",
     ]
     assert FakeTopics.closed == 1
+
+
+@pytest.mark.parametrize(
+    ("properties", "flags", "told"),
+    [
+        ({}, ["--knob=read.fetch_wait_ms=9001"], "read.fetch_wait_ms=9001 must be 1000 below socket.timeout.ms=10000"),
+        ({"SOCKET_TIMEOUT_MS": "1099"}, ["--point=throughput"], "read.fetch_wait_ms=100 must be 1000 below socket.timeout.ms=1099"),
+        ({"SOCKET_TIMEOUT_MS": "1100"}, ["--point=throughput"], ""),
+        ({"SOCKET_TIMEOUT_MS": "60000"}, ["--knob=read.fetch_wait_ms=9001"], ""),
+        ({}, ["--knob=read.fetch_wait_ms=9000"], ""),
+        ({"FETCH_WAIT_MAX_MS": "5"}, ["--knob=read.fetch_wait_ms=9001"], ""),  # the settings win over the knob
+    ],
+)
+def test_a_fetch_may_not_be_held_for_longer_than_the_client_waits(
+    properties: dict[str, str],
+    flags: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = kafka_settings("b:1", environment={PREFIX + name: value for name, value in properties.items()})
+    asked: list[object] = []
+
+    def check_topics(_: object, wanted: list[object]) -> list[str]:
+        asked.extend(wanted)
+        return []
+
+    monkeypatch.setattr(preflight, "check_places", lambda flags: [])
+    monkeypatch.setattr(preflight, "check_topics", check_topics)
+    place = f"--snapshots={tmp_path}"
+    options, given = parse_live([place, *flags], PaymentsLiveOptions)
+    assert is_safe(options, given, settings, SETTINGS) == (not told) == (len(asked) == len(SETTINGS) + 1)
+    said = capsys.readouterr().err
+    assert said == (f"refused: --knob {told}, or what is asked behind a fetch times out\n" if told else "")
 
 
 def test_problems_are_printed_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:

@@ -90,7 +90,9 @@ def test_a_dead_connection_is_noticed_soon_unless_the_settings_say_otherwise():
 
 
 def test_a_broker_may_not_hold_a_fetch_for_longer_than_its_client_waits():
-    assert "below socket.timeout.ms=10000" in refusal(("fetch.wait.max.ms", "9001"))
+    assert refusal(("fetch.wait.max.ms", "9001")) == (
+        "fetch.wait.max.ms=9001 must be 1000 below socket.timeout.ms=10000, or what is asked behind a fetch times out"
+    )
     assert "below socket.timeout.ms=5000" in refusal(("fetch.wait.max.ms", "4500"), ("socket.timeout.ms", "5000"))
     settings(("fetch.wait.max.ms", "9000"))
     settings(("fetch.wait.max.ms", "9001"), ("socket.timeout.ms", "60000"))
