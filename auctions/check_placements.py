@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
-from auctions.placement import DAY_MS, Caps
+from auctions.placement import Caps
 from schemas.auctions import AdLead, AdPlacement, AdRequest, OpenAuction
+from transforms.topic_settings import DAY_MS
 
 Read = Iterable[tuple[int, int, OpenAuction | AdLead | AdRequest]]
 """(offset, clock, event) of one partition of auction.ads.requests, in order."""

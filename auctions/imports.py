@@ -17,10 +17,10 @@ from schemas.auctions import BidPlaced, ItemListed
 from schemas.payments import Money
 from schemas.rails import Tick
 from transforms.errors import BadRecord
+from transforms.topic_settings import DAY_MS
 
 LISTED_MS = 60_000  # items are listed this long before the first start
 _DECIMAL = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,12})?")
-_DAY_MS = 86_400_000
 
 
 class Imported(NamedTuple):
@@ -87,7 +87,7 @@ def _duration(mapping: BidMapping, row: Mapping[str, str]) -> int:
         if text not in mapping.durations:
             raise BadRecord("UNMAPPED_DURATION", "duration_days")
         text = mapping.durations[text]
-    return _span(text, _DAY_MS, "UNMAPPED_DURATION")
+    return _span(text, DAY_MS, "UNMAPPED_DURATION")
 
 
 def _span(text: str, unit: int, code: str) -> int:

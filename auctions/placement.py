@@ -39,8 +39,7 @@ from schemas.auctions import (
 from schemas.payments import RECORDS as PAYMENTS
 from transforms.avro import compile_codec
 from transforms.fold import Context, Processor, Topic
-
-DAY_MS = 86_400_000
+from transforms.topic_settings import DAY_MS
 
 _TYPES = {**RECORDS, **PAYMENTS}
 _NO_BOUNDS = {"max_bytes": 1 << 31, "max_items": 1 << 31}  # entities are ours

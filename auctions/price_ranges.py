@@ -39,8 +39,8 @@ from transforms.aggregates import Quantiles
 from transforms.avro import compile_codec
 from transforms.errors import BadRecord
 from transforms.fold import Context, Processor
+from transforms.topic_settings import DAY_MS
 
-DAY_MS = 86_400_000
 SHARES = (0.10, 0.25, 0.50, 0.75, 0.90)
 
 _TYPES = {**RECORDS, **PAYMENTS}

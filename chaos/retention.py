@@ -9,7 +9,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from chaos.hostile import payments
-from payments.admission import DAY_MS, Admission
+from payments.admission import Admission
 from pipelines.live_writer import LiveWriter
 from pipelines.registry import REGISTRY
 from transforms.fold import Gap, Topic
@@ -21,7 +21,7 @@ from transforms.lanes import Connections, Lane
 from transforms.log_reader import LogReader, TopicInfo
 from transforms.loop import Stage
 from transforms.snapshots import SnapshotStore
-from transforms.topic_settings import TopicSettings
+from transforms.topic_settings import DAY_MS, TopicSettings
 
 WORDS = "retention has overtaken this reader"
 _COUNT = 60  # records, before the reader stops and after

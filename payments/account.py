@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from payments import codes
 from schemas.payments import Credit, Hold, LedgerLeg, Spending, VelocityRule
+from transforms.topic_settings import DAY_MS
 
-DAY_MS = 86_400_000
 MEMORY_MS = 90 * DAY_MS  # how long a credit can be reversed, and how long an ended hold is told from an unknown one
 MAX_LONG = 2**63 - 1
 MAX_COUNTER = 2**62 - 1

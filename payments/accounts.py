@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable
 
 from payments import codes, topics
-from payments.account import DAY_MS, MAX_COUNTER, MEMORY_MS, Account
+from payments.account import MAX_COUNTER, MEMORY_MS, Account
 from payments.settings import AccountEvent, change_account, change_rules
 from schemas import load_schema
 from schemas.payments import (
@@ -34,6 +34,7 @@ from schemas.rails import Rule
 from transforms.avro import compile_codec
 from transforms.errors import BadRecord
 from transforms.fold import Context, Processor
+from transforms.topic_settings import DAY_MS
 
 MAX_WAITING = 64  # debits that may wait behind the gate of one account
 NEVER = -1

@@ -4,12 +4,12 @@ Flow: payments.incoming → admission → the first leg on payments.inflight and
 """
 
 from payments import codes, topics
-from payments.account import DAY_MS as DAY_MS  # also for who sets the TTL
 from payments.currencies import EXPONENTS
 from payments.memory import Memory, MemoryCodec
 from schemas.payments import LedgerLeg, Leg, PaymentInitiated, PaymentStatus, Status
 from transforms.errors import BadRecord
 from transforms.fold import Context, Processor
+from transforms.topic_settings import DAY_MS
 
 CLOCK_TOLERANCE_MS = 300_000  # how far a client's clock may run ahead of the log's
 MAX_MINOR = (

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from payments import topics
-from payments.admission import CLOCK_TOLERANCE_MS, DAY_MS, Admission
+from payments.admission import CLOCK_TOLERANCE_MS, Admission
 from payments.check_balances import check_balances
 from payments.check_flows import check_causes, check_decodable, check_flows
 from payments.check_holds import check_holds
@@ -21,6 +21,7 @@ from payments.logs import Item, Logs, effective, events, partitions, read_logs, 
 from schemas.payments import LedgerEntry, PaymentStatus
 from schemas.rails import DeadLetter, Source
 from transforms.fold import DEAD_LETTERS, Shard
+from transforms.topic_settings import DAY_MS
 
 __all__ = [
     "Item",

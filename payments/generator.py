@@ -15,7 +15,6 @@ from random import Random
 from typing import Any, NamedTuple
 
 from payments import planted, topics
-from payments.account import DAY_MS
 from payments.planted import ROLES, VELOCITY_LIMIT, Step, World
 from payments.settings import VELOCITY
 from payments.traffic import CURRENCIES, Traffic
@@ -23,6 +22,7 @@ from payments.truth import faults_of
 from schemas.payments import AccountClosed, AccountFrozen, AccountLimited, AccountOpened, PaymentInitiated
 from schemas.rails import Record, Rule
 from transforms.registry import Registry
+from transforms.topic_settings import DAY_MS
 
 START_MS = 1_767_225_600_000  # 1 January 2026, 00:00 UTC
 MIN_ACCOUNTS = 3 * len(ROLES) + 12

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from payments.account import DAY_MS
 from payments.admission import MAX_ID_CHARS, is_account_id
 from payments.currencies import EXPONENTS
 from payments.mapping import BY_SIGN, ImportMapping, Template, sides
 from schemas.payments import AccountOpened, Money, PaymentInitiated
 from transforms.errors import BadRecord
+from transforms.topic_settings import DAY_MS
 
 UNLIMITED = 10**18  # minor units: an overdraft that no account of this ledger can use up, and that leaves 64 bits room
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

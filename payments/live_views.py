@@ -11,7 +11,6 @@ from payments import topics
 from payments.view_tables import (
     ATTEMPTS,
     CONFIRMED,
-    DAY_MS,
     DEAD_LETTERS,
     JOURNAL,
     MINUTE_MS,
@@ -23,6 +22,7 @@ from schemas.payments import AccountBalance, LedgerEntry, PaymentConfirmed, Paym
 from schemas.rails import DeadLetter, Record
 from transforms.fold import DEAD_LETTERS as LETTERS
 from transforms.tables import Row, Table, columns
+from transforms.topic_settings import DAY_MS
 
 BALANCES = Table(
     "balances",

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from payments import codes
-from payments.account import DAY_MS
 from payments.admission import CLOCK_TOLERANCE_MS, MAX_HOLD_MS, MAX_ID_CHARS, MAX_MINOR
 from payments.settings import VELOCITY
 from schemas.payments import AccountFrozen, AccountOpened, Kind, Money, PaymentInitiated, PaymentOverdue
 from schemas.rails import Rule
+from transforms.topic_settings import DAY_MS
 
 PREFIX = "planted/"
 SOON = 500  # ms between the steps of a recipe: longer than the hops of a payment take

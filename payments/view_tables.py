@@ -8,6 +8,7 @@ money are DECIMAL(38,0), because legal amounts add up to more than 64 bits (9,22
 from typing import NamedTuple
 
 from transforms.tables import Table, columns
+from transforms.topic_settings import DAY_MS
 
 JOURNAL = Table(
     "journal",
@@ -102,7 +103,7 @@ TABLES = (
 )
 
 FLOW_NAMES = ("admitted", "confirmed", "rejected", "departed", "arrived")
-MINUTE_MS, DAY_MS = 60_000, 86_400_000
+MINUTE_MS = 60_000
 
 
 # --- what the tables say together, in SQL that DuckDB, SQLite and PostgreSQL know ---

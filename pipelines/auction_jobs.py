@@ -15,7 +15,6 @@ from pathlib import Path
 import apache_beam as beam
 
 from auctions.live_stages import PATIENT
-from payments.admission import DAY_MS
 from payments.live_stages import ACCOUNTS, ADMISSION, WATCHDOG, StageKind
 from payments.topics import SETTINGS as PAYMENT_SETTINGS
 from pipelines import auction_stages, live_stages
@@ -32,6 +31,7 @@ from transforms.kafka_settings import KafkaSettings
 from transforms.lines import WriteLines
 from transforms.replay import CompareReplay
 from transforms.topic_files import ReadTopic
+from transforms.topic_settings import DAY_MS
 
 SHOWN = 10  # differences on the terminal; all of them are in the file
 PAYMENT_STAGES: Mapping[str, StageKind] = {"Admission": ADMISSION, "Accounts": ACCOUNTS, "Watchdog": WATCHDOG}

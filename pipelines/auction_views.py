@@ -25,8 +25,8 @@ from transforms.partition_views import ViewPartitions
 from transforms.row_batches import RowBatch, pack_rows
 from transforms.sql_views import ENDINGS, UpsertRows
 from transforms.topic_files import ReadTopic
+from transforms.topic_settings import DAY_MS
 
-DAY_MS = 86_400_000
 K = 5  # least number of bidders that a cell is shown with
 WINDOW_DAYS = 28
 

@@ -20,7 +20,6 @@ from auctions.generator import Settings
 from auctions.truth import differences
 from payments import intake as payment_intake
 from payments import topics as payment_topics
-from payments.admission import DAY_MS
 from pipelines import auction_mailer, auction_stages, auction_views, generate_auctions, payment_views, payments
 from pipelines.auction_quality import back_test_ads, judge_signals
 from pipelines.auction_stages import Rules, loop_stages, rules_of
@@ -43,6 +42,7 @@ from transforms.lines import WriteLines
 from transforms.loop import Loop
 from transforms.record_files import ReadRecords
 from transforms.topic_files import read_topic
+from transforms.topic_settings import DAY_MS
 
 ALL = tuple(dict.fromkeys((*payment_topics.ALL, *auction_stages.ALL)))
 TICKED = (payment_topics.INFLIGHT, payment_topics.STATUS, *auction_stages.TICKED)

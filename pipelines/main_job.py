@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from payments import topics
-from payments.admission import DAY_MS
 from payments.currencies import format_minor
 from payments.generator import Settings
 from payments.truth import differences, outcomes
@@ -27,6 +26,7 @@ from schemas.rails import Tick
 from transforms import fold
 from transforms.chunks import unpack_chunk
 from transforms.topic_files import read_topic
+from transforms.topic_settings import DAY_MS
 
 MAX_TRUE_HOP_MS = 200  # the steps of a planted fault are farther apart: see docs/pipelines/generate_payments.md
 SHOWN = 10  # violations on the terminal

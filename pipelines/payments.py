@@ -12,7 +12,7 @@ import apache_beam as beam
 
 from payments import topics
 from payments.accounts import AccountProcessor
-from payments.admission import DAY_MS, Admission
+from payments.admission import Admission
 from payments.intake import ACCOUNT_EVENTS, client_key, client_time
 from payments.watchdog import Watchdog
 from pipelines.common import JobOptions, UsageError, check_range, main, parse_options
@@ -26,6 +26,7 @@ from transforms.in_memory import RunInMemory
 from transforms.lines import WriteLines
 from transforms.loop import Loop, Stage
 from transforms.record_files import ReadRecords
+from transforms.topic_settings import DAY_MS
 
 MAX_TICKS = 5_000  # per partition, when the interval is chosen automatically
 MAX_MS = 3650 * DAY_MS  # of what is remembered or waited for

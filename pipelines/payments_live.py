@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 
-from payments.admission import DAY_MS
 from payments.topics import SETTINGS
 from pipelines.common import check_range, main
 from pipelines.engine import run_job
@@ -18,6 +17,7 @@ from pipelines.live_stages import NAMES, fold_stages
 from pipelines.payments import MAX_MS
 from pipelines.preflight import is_safe
 from transforms.kafka_settings import KafkaSettings
+from transforms.topic_settings import DAY_MS
 
 
 class PaymentsLiveOptions(LiveOptions):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 
 from payments import topics
-from payments.admission import CLOCK_TOLERANCE_MS, DAY_MS
+from payments.admission import CLOCK_TOLERANCE_MS
 from payments.checkers import check_all, effective, read_logs
 from payments.live_stages import ACCOUNTS, ADMISSION, KINDS, WATCHDOG
 from pipelines.common import JobOptions, UsageError, check_range, main, parse_options
@@ -36,6 +36,7 @@ from transforms.loop import Stage
 from transforms.partition_files import PartitionReader
 from transforms.replay import CompareReplay
 from transforms.topic_files import ReadTopic, topic_paths
+from transforms.topic_settings import DAY_MS
 
 SHOWN = 10  # violations on the terminal
 

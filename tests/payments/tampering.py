@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from payments.account import DAY_MS
 from payments.checkers import Logs
 from schemas.payments import LedgerEntry
 from schemas.rails import Record, Rule
 from tests.payments.world import START, closed, limited, opened, payment
+from transforms.topic_settings import DAY_MS
 
 CASES: list[tuple[int, Any]] = [
     *[(0, opened(name, overdraft=200 if name in "ae" else 0)) for name in "abcey"],  # b and y share a partition

@@ -2,8 +2,9 @@
 
 import pytest
 
-from payments.account import DAY_MS, MAX_COUNTER, MEMORY_MS, Account
+from payments.account import MAX_COUNTER, MEMORY_MS, Account
 from schemas.payments import Credit, Spending, VelocityRule
+from transforms.topic_settings import DAY_MS
 
 NOON = 20_000 * DAY_MS + DAY_MS // 2
 

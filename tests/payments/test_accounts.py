@@ -3,7 +3,7 @@
 import pytest
 
 from payments import topics
-from payments.account import DAY_MS, MAX_COUNTER, MEMORY_MS
+from payments.account import MAX_COUNTER, MEMORY_MS
 from payments.accounts import MAX_WAITING, AccountProcessor
 from schemas.payments import (
     AccountBalance,
@@ -17,6 +17,7 @@ from schemas.payments import (
 )
 from schemas.rails import DeadLetter
 from tests.payments.world import START, Bench, accounts, closed, frozen, leg, limited, of, opened
+from transforms.topic_settings import DAY_MS
 
 EUR = "EUR"
 

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from payments import topics
-from payments.account import DAY_MS
 from payments.checkers import check_all, check_holds
 from schemas.payments import LedgerEntry, Money
 from tests.payments.tampering import change_entry, tampered
 from tests.payments.world import START, World, opened, payment
+from transforms.topic_settings import DAY_MS
 
 HOLD = payment("h", "HOLD", 100, hold_timeout_ms=3 * DAY_MS)
 BASE = [(0, opened("a")), (0, opened("b")), (10, payment("d1", "DEPOSIT", 10_000, creditor_account="a"))]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from payments import checkers, topics
-from payments.account import DAY_MS, Account
+from payments.account import Account
 from payments.accounts import AccountProcessor
 from payments.admission import Admission
 from payments.checkers import check_all
@@ -16,6 +16,7 @@ from schemas.rails import DeadLetter, Position, Record, Tick
 from tests.payments.tampering import CASES, change_entry, tampered
 from tests.payments.world import REGISTRY, START, World, entry, limited, of, opened, payment
 from transforms.fold import DEAD_LETTERS, Context, fold
+from transforms.topic_settings import DAY_MS
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from payments.imports import UNLIMITED, accounts_of, map_row, minor_units, openi
 from payments.mapping import parse_mapping
 from schemas.payments import AccountOpened, Money, PaymentInitiated
 from transforms.errors import BadRecord
+from transforms.topic_settings import DAY_MS
 
 BANK: dict[str, Any] = {
     "payment_id": "b-{id}",
@@ -34,7 +35,6 @@ ROW = {
     "text": "rent",
     "more": "",
 }
-DAY_MS = 86_400_000
 
 
 def row(**changes: str) -> dict[str, str]:

@@ -14,7 +14,6 @@ from payments.view_tables import (
     BOOK_EQUATIONS,
     CONFIRMED,
     CONTRA,
-    DAY_MS,
     DEAD_LETTERS,
     DERIVED,
     FLOWS,
@@ -39,6 +38,7 @@ from payments.views import (
 from schemas.payments import AccountBalance, LedgerEntry, Money, PaymentConfirmed, PaymentOverdue, PaymentStatus
 from schemas.rails import DeadLetter, Header, Tick
 from tests.payments.world import START, World, limited, opened, payment
+from transforms.topic_settings import DAY_MS
 
 
 def entry(account="a", version=1, what="CREDIT", minor=100, balance=100, at=0, contra="~transit/3/EUR", **fields: Any):

@@ -24,7 +24,7 @@ from chaos.run import provoke, silent, suffer
 from chaos.schedule import Planned, plan
 from chaos.system import Disk, FreshWatch, ProxiedKafka, System
 from payments import topics
-from payments.admission import DAY_MS, Admission
+from payments.admission import Admission
 from payments.books import Books
 from payments.live_stages import KINDS
 from pipelines import chaos as command
@@ -42,6 +42,7 @@ from transforms.fold_bounded import Engine
 from transforms.loop import Stage
 from transforms.snapshots import TornSnapshot, encode_shard, restore_shard
 from transforms.topic_files import write_topics
+from transforms.topic_settings import DAY_MS
 
 
 class TestSchedule:
