@@ -18,7 +18,7 @@ from transforms.kafka_settings import KafkaSettings
 from transforms.kafka_topics import KafkaTopics
 from transforms.lane_types import Claim, LaneKnobs
 from transforms.lanes import Connections, Lane
-from transforms.log_reader import LogReader, TopicInfo
+from transforms.log_reader import LogReader, TopicLookup
 from transforms.loop import Stage
 from transforms.snapshots import SnapshotStore
 from transforms.topic_settings import DAY_MS, TopicSettings
@@ -74,7 +74,7 @@ def _folded(settings: KafkaSettings, topic: Topic, folder: Path, claim: Claim) -
     connections = Connections(
         reader=lambda: LogReader(found, topic.name, topic.name, from_clients=True),
         writer=lambda: _Nowhere(),  # type: ignore[arg-type,return-value]
-        topic=lambda: TopicInfo(found, topic.name, 10),
+        topic=lambda: TopicLookup(found, topic.name, 10),
     )
     knobs = LaneKnobs(stay_ms=200, snapshot_s=0.001, snapshot_share=1)
     store = SnapshotStore(str(folder / topic.name))

@@ -23,7 +23,7 @@ from transforms.garbage import collect_rarely_from_now_on
 from transforms.kafka_headers import Headings, source_bytes
 from transforms.lane_types import Claim, LaneKnobs, Summary, TupleCoder
 from transforms.lanes import Connections, Lane, shared_lane
-from transforms.log_reader import LogReader, ReadKnobs, TopicInfo
+from transforms.log_reader import LogReader, ReadKnobs, TopicLookup
 from transforms.log_writer import LogWriter, WriteKnobs
 from transforms.manual_watermarks import ManualWatermarks, advance
 from transforms.snapshots import SnapshotStore
@@ -174,7 +174,7 @@ class _Plan:
         connections = Connections(
             reader=lambda: LogReader(settings, topic.name, self.group, from_clients, knobs.read),
             writer=lambda: LogWriter(settings, knobs.write),
-            topic=lambda: TopicInfo(settings, topic.name, knobs.read.timeout_s),
+            topic=lambda: TopicLookup(settings, topic.name, knobs.read.timeout_s),
         )
         partitions = range(number, topic.partitions, self.lanes)
         return Lane(engine, number, partitions, connections, self.snapshots, knobs.lane, knobs.headings, self.until)

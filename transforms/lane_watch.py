@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from transforms.lane_desk import Desk
 from transforms.lane_types import LaneStalled
-from transforms.log_reader import Bounds, LogReader, ReadFailed, TopicInfo, WrongTopic, check_within
+from transforms.log_reader import Bounds, LogReader, ReadFailed, TopicLookup, WrongTopic, check_within
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Watch:
         self._ends: dict[int, int] = {}
 
     def look(
-        self, desks: Mapping[int, Desk], reader: LogReader, topic: TopicInfo, until: Mapping[int, int] | None
+        self, desks: Mapping[int, Desk], reader: LogReader, topic: TopicLookup, until: Mapping[int, int] | None
     ) -> int:
         """The lag of the lane: records that the log holds before `until` and it has not folded. LaneStalled, Gap or WrongTopic if
         something is wrong; a broker that does not answer is not: what the lane holds is as good as before."""

@@ -25,7 +25,7 @@ from transforms.lane_restore import restore_shards
 from transforms.lane_types import Claim, LaneKnobs, Place, Summary
 from transforms.lane_watch import TopicIdentity, Watch
 from transforms.latencies import Latencies
-from transforms.log_reader import LogReader, TopicInfo
+from transforms.log_reader import LogReader, TopicLookup
 from transforms.log_writer import LogWriter
 from transforms.snapshots import SnapshotStore
 
@@ -41,7 +41,7 @@ class Connections:
 
     reader: Callable[[], LogReader]
     writer: Callable[[], LogWriter]
-    topic: Callable[[], TopicInfo]
+    topic: Callable[[], TopicLookup]
 
 
 class _Tally:
@@ -78,7 +78,7 @@ class Lane:
         self._desks: dict[int, Desk] | None = None  # None: memory is not valid
         self._reader: LogReader | None = None
         self._writer: LogWriter | None = None
-        self._topic: TopicInfo | None = None
+        self._topic: TopicLookup | None = None
         self._error: BaseException | None = None  # that ended what was done between turns
         self._tally = _Tally()
         self._committed: dict[int, int] = {}

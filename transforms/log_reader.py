@@ -91,7 +91,7 @@ class Bounds:
     end: int
 
 
-class TopicInfo:
+class TopicLookup:
     """Asks the broker which topic it is that has a name."""
 
     def __init__(self, settings: Mapping[str, Any], topic: str, timeout_s: float) -> None:

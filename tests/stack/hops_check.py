@@ -9,7 +9,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from schemas.rails import Record
 from tests.transforms import hops
 from transforms.fold_bounded import Engine
-from transforms.log_reader import LogReader, TopicInfo
+from transforms.log_reader import LogReader, TopicLookup
 
 Logs = dict[int, list[Record]]
 
@@ -58,7 +58,7 @@ class Hops:
         return logs
 
     def topic_id(self, topic: str) -> str:
-        info = TopicInfo(self.settings, topic, 10)
+        info = TopicLookup(self.settings, topic, 10)
         info.ask()
         return info.answer()[0]
 

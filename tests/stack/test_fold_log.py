@@ -26,7 +26,7 @@ from transforms.fold_bounded import Engine
 from transforms.fold_log import FoldLog, FoldLogKnobs
 from transforms.lane_types import Claim, LaneKnobs, Summary
 from transforms.lanes import Connections, Lane
-from transforms.log_reader import LogReader, TopicInfo, WrongTopic
+from transforms.log_reader import LogReader, TopicLookup, WrongTopic
 from transforms.log_writer import LogWriter, WriteFailed, WriteKnobs
 from transforms.snapshots import SnapshotStore
 
@@ -56,7 +56,7 @@ def make_lane(topics: Hops, store: SnapshotStore) -> Iterator[Any]:
         connections = Connections(
             reader=lambda: LogReader(properties, stage.topic.name, "g", stage.processor.from_clients),
             writer=lambda: LogWriter(properties, write),
-            topic=lambda: TopicInfo(properties, stage.topic.name, 10),
+            topic=lambda: TopicLookup(properties, stage.topic.name, 10),
         )
         made.append(Lane(engine, 0, range(stage.topic.partitions), connections, store, knobs))
         return made[-1]

@@ -15,7 +15,7 @@ from stack.kafka import Broker
 from transforms.fetched import Fetched
 from transforms.fold import Gap
 from transforms.kafka_headers import BadHeaders, HeaderWriter, Headings
-from transforms.log_reader import Bounds, LogReader, ReadKnobs, TopicInfo, WrongTopic, check_within
+from transforms.log_reader import Bounds, LogReader, ReadKnobs, TopicLookup, WrongTopic, check_within
 from transforms.log_writer import LogWriter, OutputTooLarge, WriteFailed, WriteKnobs
 
 QUIET = {"log_level": 0}
@@ -186,12 +186,12 @@ class TestReading:
         other.close()
 
 
-class TestTopicInfo:
+class TestTopicLookup:
     def test_a_topic_of_the_same_name_has_another_id(
         self, settings: dict[str, Any], admin: AdminClient, make_topic: MakeTopic
     ) -> None:
         topic = make_topic(3)
-        info = TopicInfo(settings, topic, 10)
+        info = TopicLookup(settings, topic, 10)
         assert not info.answered
         info.ask()
         first = info.answer()
@@ -205,7 +205,7 @@ class TestTopicInfo:
         assert info.answer()[0] != first[0]
 
     def test_none(self, settings: dict[str, Any]) -> None:
-        info = TopicInfo(settings, "nowhere", 10)
+        info = TopicLookup(settings, "nowhere", 10)
         info.ask()
         with pytest.raises(WrongTopic, match="nowhere: there is no such topic"):
             info.answer()

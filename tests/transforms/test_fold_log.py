@@ -154,7 +154,7 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
     made = Broker(TOPICS)
     monkeypatch.setattr(fold_log, "LogReader", lambda settings, topic, *_: FakeReader(made, topic))
     monkeypatch.setattr(fold_log, "LogWriter", lambda settings, *_: FakeWriter(made))
-    monkeypatch.setattr(fold_log, "TopicInfo", lambda settings, topic, *_: FakeTopic(made, topic))
+    monkeypatch.setattr(fold_log, "TopicLookup", lambda settings, topic, *_: FakeTopic(made, topic))
     for partition, key, value in hops.payments(100):
         made.append(IN.name, partition, key, value)
     return made

@@ -11,7 +11,7 @@ from transforms import log_reader
 from transforms.fetched import Fetched
 from transforms.fold import Gap
 from transforms.kafka_client import topic_id
-from transforms.log_reader import Bounds, LogReader, ReadFailed, TopicInfo, WrongTopic
+from transforms.log_reader import Bounds, LogReader, ReadFailed, TopicLookup, WrongTopic
 
 
 class FakeConsumer:
@@ -187,7 +187,7 @@ def test_topic_ids_are_names_of_files() -> None:
     assert topic_id("2NboYab2Qim+vuDuvDD/jQ") == "2NboYab2Qim-vuDuvDD_jQ"
 
 
-class TestTopicInfo:
+class TestTopicLookup:
     class Asked:
         def __init__(self, error: BaseException) -> None:
             self.error = error
@@ -203,7 +203,7 @@ class TestTopicInfo:
         ],
     )
     def test_no_answer(self, error: BaseException, text: str) -> None:
-        info = TopicInfo({"bootstrap.servers": "127.0.0.1:1", "log_level": 0}, "t", 3)
+        info = TopicLookup({"bootstrap.servers": "127.0.0.1:1", "log_level": 0}, "t", 3)
         info._asked = self.Asked(error)
         with pytest.raises(ReadFailed, match=f"(?i){text}"):
             info.answer()
