@@ -25,7 +25,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from auctions import topics
@@ -47,12 +46,12 @@ from payments import topics as payment_topics
 from payments.live_stages import TICKED
 from pipelines.auction_jobs import kind_of, topics_of
 from pipelines.auction_stages import TICKED as OF_AUCTIONS
-from pipelines.live_job import LiveJob
-from pipelines.live_options import broker_settings
+from pipelines.live_job import Launching, LiveJob
 from pipelines.live_writer import Line
 from pipelines.topics import METRICS, PLATFORM, make_topics
 from schemas.auctions import BidPlaced, BidReceived
 from transforms.fold import Topic
+from transforms.kafka_settings import kafka_settings
 from transforms.kafka_topics import KafkaTopics
 from transforms.snapshots import SnapshotStore
 from transforms.topic_settings import DAY_MS
@@ -95,7 +94,7 @@ class Bench:
 
     def __init__(self, stack: Any, own: argparse.Namespace) -> None:
         self.stack, self.own, self.bootstrap = stack, own, stack.bootstrap
-        self.settings = broker_settings(self._options("latency"))
+        self.settings = kafka_settings(self.bootstrap)
         backed = any(MEASURES[name].backed for name in own.measure)
         self.stages = (*MONEY, *BIDDING) if backed else BIDDING
         needed = {METRICS.name, *topics_of(self.stages)}
@@ -104,11 +103,6 @@ class Bench:
         self.history, self.outcomes = auction_load.Once(topics.HISTORY), auction_load.Once(topics.OUTCOMES)
         self.markets = self.loads = 0
         self.backlogs: list[tuple[bool, list[str]]] = []
-
-    def _options(self, point: str) -> Any:
-        return SimpleNamespace(
-            bootstrap=self.bootstrap, kafka_config="", lanes=self.own.lanes, point=point, engine="FlinkRunner"
-        )
 
     # --- launches ---
 
@@ -121,7 +115,8 @@ class Bench:
         launches = [
             ("pipelines.auctions_live", f"--only={','.join(group)}", *flags, *self.own.flag) for group in groups
         ]
-        with running(self.stack, self._options(point), self.settings, launches, ticked) as jobs:
+        how = Launching(self.bootstrap, lanes=self.own.lanes, point=point)
+        with running(self.stack, how, self.settings, launches, ticked) as jobs:
             launch = Launch(self.bootstrap, jobs, len(stages) * self.own.lanes)
             yield launch
             launch.await_lanes()

@@ -20,7 +20,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from bench.broker import rate as rate_of
@@ -38,11 +37,11 @@ from bench.live_runs import (
 from bench.run import machine
 from payments import topics
 from payments.live_stages import KINDS, TICKED
-from pipelines.live_job import LiveJob
-from pipelines.live_options import broker_settings
+from pipelines.live_job import Launching, LiveJob
 from pipelines.live_stages import NAMES
 from pipelines.topics import make_topics
 from transforms.fold import Topic
+from transforms.kafka_settings import kafka_settings
 
 
 class Bench:
@@ -50,10 +49,8 @@ class Bench:
 
     def __init__(self, stack: Any, own: argparse.Namespace) -> None:
         self.stack, self.own, self.bootstrap = stack, own, stack.bootstrap
-        self.options = SimpleNamespace(
-            bootstrap=stack.bootstrap, kafka_config="", lanes=own.lanes, point=own.point, engine="FlinkRunner"
-        )
-        self.settings = broker_settings(self.options)  # type: ignore[arg-type]
+        self.how = Launching(stack.bootstrap, lanes=own.lanes, point=own.point)
+        self.settings = kafka_settings(stack.bootstrap)
         make_topics(self.settings)
         self.seed = 100
 
@@ -62,7 +59,7 @@ class Bench:
         """The job, or several, and a ticker, for the length of a `with`."""
         groups = self.own.only or [",".join(NAMES)]
         launches = [("pipelines.payments_live", f"--only={group}", *flags, *self.own.flag) for group in groups]
-        with running(self.stack, self.options, self.settings, launches, TICKED) as jobs:
+        with running(self.stack, self.how, self.settings, launches, TICKED) as jobs:
             yield jobs[0]
 
     def load(self, payments: int, rate: int) -> Load:

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.broker import read
 from payments.topics import INFLIGHT
-from pipelines.live_job import LiveJob
+from pipelines.live_job import Launching, LiveJob
 from pipelines.payments_ticker import run_ticker
 from pipelines.topics import METRICS
 from transforms.fold import Topic
@@ -25,7 +25,7 @@ _START_S = 120
 
 @contextmanager
 def running(
-    stack: Any, options: Any, settings: KafkaSettings, launches: Sequence[Sequence[str]], ticked: Sequence[Topic]
+    stack: Any, how: Launching, settings: KafkaSettings, launches: Sequence[Sequence[str]], ticked: Sequence[Topic]
 ) -> Iterator[list[LiveJob]]:
     """Jobs, each launched as (module, flags …), and a ticker."""
     stop = threading.Event()
@@ -34,7 +34,7 @@ def running(
     jobs: list[LiveJob] = []
     try:
         for module, *flags in launches:
-            jobs.append(LiveJob(stack, options, module, *flags))
+            jobs.append(LiveJob(stack, how, module, *flags))
             time.sleep(0.01)  # their names are times
         yield jobs
     finally:

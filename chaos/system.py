@@ -12,9 +12,9 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
-from types import SimpleNamespace
 from typing import Any
 
 from chaos import market
@@ -26,7 +26,7 @@ from chaos.usual_sink import USUAL
 from payments.live_stages import KINDS
 from pipelines.auction_stages import TICKED as OF_AUCTIONS
 from pipelines.common import UsageError
-from pipelines.live_job import LiveJob
+from pipelines.live_job import Launching, LiveJob
 from pipelines.live_watch import Watch
 from pipelines.payments_ticker import TICKED, run_ticker
 from pipelines.topics import ALL, METRICS, PLATFORM, make_topics
@@ -143,9 +143,7 @@ class System:
         self._seed, self._accounts = seed, accounts
         self.market = Market(self.direct, seed) if auctions else None
         self._job = ("pipelines.auctions_live", *market.FLAGS) if auctions else ("pipelines.payments_live",)
-        self._options = SimpleNamespace(
-            bootstrap=f"{HOST}:{base + _PROXY}", kafka_config="", lanes=lanes, point="latency", engine="FlinkRunner"
-        )
+        self._how = Launching(f"{HOST}:{base + _PROXY}", lanes=lanes)
 
     def __enter__(self) -> "System":
         with contextlib.ExitStack() as closing:
@@ -216,7 +214,7 @@ class System:
         config = self.folder / "clients.properties"
         lines = ("security.protocol=sasl_ssl", "sasl.mechanism=SCRAM-SHA-512", "sasl.username=rails")
         config.write_text("\n".join([*lines, f"sasl.password=env:{SECRET}", f"ssl.ca.location={files.ca}", ""]))
-        self._options.kafka_config = str(config)
+        self._how = replace(self._how, kafka_config=str(config))
         _, differences = make_topics(self.direct, table=PLATFORM if self.market else ALL)
         if differences:
             raise UsageError(str(differences[0]))
@@ -228,9 +226,9 @@ class System:
 
     def _start(self, module: str = "", lanes: int = 0) -> LiveJob:
         """The job whose faults these are, or another one beside it."""
-        options = SimpleNamespace(**vars(self._options) | {"lanes": lanes or self.lanes})
+        how = replace(self._how, lanes=lanes or self.lanes)
         name, *flags = (module,) if module else self._job
-        return LiveJob(self.stack, options, name, "--snapshot_s=5", *flags)
+        return LiveJob(self.stack, how, name, "--snapshot_s=5", *flags)
 
     def second(self) -> LiveJob:
         """The same job once more."""

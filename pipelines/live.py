@@ -17,7 +17,7 @@ from payments.live_stages import KINDS
 from pipelines import payments_verify
 from pipelines.common import UsageError, check_range, main, parse_options
 from pipelines.files import check_inputs
-from pipelines.live_job import LiveJob, local_stack
+from pipelines.live_job import Launching, LiveJob, local_stack
 from pipelines.live_options import MAX_LANES, BrokerOptions, broker_flags, broker_settings
 from pipelines.live_payments import Sent, from_files, generated, send
 from pipelines.live_watch import Terminal, Watch
@@ -186,7 +186,8 @@ def _run(options: LiveOptions, inputs: list[str], stop: threading.Event) -> int:
         ticker = threading.Thread(target=run_ticker, args=(settings, 1.0, ticks, tell), name="ticker", daemon=True)
         ticker.start()
         closing.callback(ticks.set)
-        job = LiveJob(stack, options)
+        how = Launching(options.bootstrap, options.kafka_config, options.lanes, options.point, options.engine)
+        job = LiveJob(stack, how)
         closing.callback(job.close)
         tell(f"live: starting the job {job.name} on {options.engine}")
         wait_for_start(job, watch, stop)

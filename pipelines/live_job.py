@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +30,29 @@ def local_stack(engine: str, lanes: int) -> Stack:
     return Stack(folder(), found.ports, shape.taskmanagers, shape.slots, max(1, shape.workers), both, shape.stock)
 
 
+@dataclass(frozen=True)
+class Launching:
+    """Where and how a live job is launched: its broker, the lanes of each stage, the operating point, and the engine that runs it."""
+
+    bootstrap: str = ""
+    kafka_config: str = ""
+    lanes: int = 1
+    point: str = "latency"
+    engine: str = "FlinkRunner"
+
+
 class LiveJob:
     """One launch of a live job, of `payments_live` if no other module is named."""
 
-    def __init__(self, stack: Stack | None, options: Any, module: str = "pipelines.payments_live", *flags: str) -> None:
+    def __init__(
+        self, stack: Stack | None, how: Launching, module: str = "pipelines.payments_live", *flags: str
+    ) -> None:
         self.name = f"payments-live-{int(time.time() * 1000)}"
         self.stack = stack
         place = (stack.folder if stack else folder()) / "live"
         place.mkdir(parents=True, exist_ok=True)
         self.log = place / f"{self.name}.log"
-        command = [sys.executable, "-m", module, *job_flags(stack, options, self.name, place), *flags]
+        command = [sys.executable, "-m", module, *job_flags(stack, how, self.name, place), *flags]
         paths = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -73,17 +87,17 @@ class LiveJob:
             self._process.wait()
 
 
-def job_flags(stack: Stack | None, options: Any, name: str, place: Path) -> list[str]:
-    """The flags of `payments_live` for these options; the place of snapshots stays the same from launch to launch."""
+def job_flags(stack: Stack | None, how: Launching, name: str, place: Path) -> list[str]:
+    """The flags of a live job that is launched so; the place of snapshots stays the same from launch to launch."""
     flags = [
-        *broker_flags(options),
+        *broker_flags(how),
         f"--snapshots={place / 'snapshots'}",
-        f"--lanes={options.lanes}",
-        f"--point={options.point}",
+        f"--lanes={how.lanes}",
+        f"--point={how.point}",
     ]
     flags += [f"--job_name={name}", "--snapshot_s=10"]  # a run is short, and the next one begins at its snapshots
-    if options.engine == "PrismRunner":
+    if how.engine == "PrismRunner":
         return [*flags, "--runner=PrismRunner", f"--prism_location={artifacts.prism()}", "--streaming"]
-    if options.engine == "DirectRunner":
+    if how.engine == "DirectRunner":
         return [*flags, "--runner=DirectRunner", "--streaming"]
     return with_defaults(flags, stack.ports) if stack else flags

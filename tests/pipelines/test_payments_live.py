@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from pipelines import live_job, live_stages, payments_accounts, payments_admission, payments_live, preflight
 from pipelines.common import UsageError
-from pipelines.live_job import LiveJob, job_flags, local_stack
+from pipelines.live_job import Launching, LiveJob, job_flags, local_stack
 from pipelines.live_options import POINTS, given_flags, knobs_of, parse_live
 from pipelines.live_stages import ReportTurns, summary_line
 from pipelines.payments_live import PaymentsLiveOptions
@@ -121,18 +122,18 @@ def test_a_line_of_metrics_is_the_summary_and_its_time() -> None:
 
 # --- the job as `live` starts it ---
 
-OPTIONS = SimpleNamespace(bootstrap="b:1", kafka_config="", lanes=2, point="latency", engine="FlinkRunner")
+HOW = Launching("b:1", lanes=2)
 
 
 def test_the_flags_of_each_engine_are_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = Stack(tmp_path, 23000, workers=1)
     monkeypatch.setattr(live_job.artifacts, "prism", lambda: Path("/prism"))
     for engine in ("FlinkRunner", "PrismRunner", "DirectRunner"):
-        words = job_flags(stack, SimpleNamespace(**{**vars(OPTIONS), "engine": engine}), "name", tmp_path)
+        words = job_flags(stack, replace(HOW, engine=engine), "name", tmp_path)
         given = given_flags(words)
         assert check_flags(given, given["snapshots"]) == [], engine
         parse_live(words, PaymentsLiveOptions)
-    assert "runner" not in given_flags(job_flags(None, OPTIONS, "name", tmp_path))
+    assert "runner" not in given_flags(job_flags(None, HOW, "name", tmp_path))
 
 
 def test_the_stack_that_runs_keeps_its_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +151,7 @@ def test_the_stack_that_runs_keeps_its_shape(tmp_path: Path, monkeypatch: pytest
 def test_a_launcher_that_ends_is_told_with_its_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_job, "folder", lambda: tmp_path)
     monkeypatch.setattr(live_job, "job_flags", lambda *_: [])
-    job = LiveJob(None, OPTIONS, "nosuch_module")
+    job = LiveJob(None, HOW, "nosuch_module")
     job._process.wait()
     with pytest.raises(UsageError, match=r"the job ended \(1\): .*No module named nosuch_module"):
         job.check()
@@ -172,7 +173,7 @@ def test_a_job_is_cancelled_and_its_launcher_ended(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(live_job, "_PATIENCE_S", 0.2)
-    job = LiveJob(SimpleNamespace(rest=rest, folder=tmp_path), OPTIONS, "sleeper")  # type: ignore[arg-type]
+    job = LiveJob(SimpleNamespace(rest=rest, folder=tmp_path), HOW, "sleeper")  # type: ignore[arg-type]
     while "on" not in job.log.read_text():
         job.check()
     job.close()

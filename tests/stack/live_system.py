@@ -5,12 +5,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 from payments import topics
 from pipelines.common import parse_options
 from pipelines.live import drain, wait_for_start
-from pipelines.live_job import LiveJob
+from pipelines.live_job import Launching, LiveJob
 from pipelines.live_payments import generated, send
 from pipelines.live_watch import Watch
 from pipelines.live_writer import LiveWriter
@@ -48,11 +47,9 @@ class System:
     @contextmanager
     def job(self, lanes: int = 1, module: str = "pipelines.payments_live") -> Iterator[LiveJob]:
         """A launch without any savepoint, cancelled at the end, ticks as long as it runs."""
-        options = SimpleNamespace(
-            bootstrap=self.stack.bootstrap, kafka_config="", lanes=lanes, point="latency", engine="FlinkRunner"
-        )
+        how = Launching(self.stack.bootstrap, lanes=lanes)
         stop, watch = threading.Event(), Watch(self.settings)
-        job = LiveJob(self.stack, options, module, f"--snapshots={self.folder / 'snapshots'}", "--snapshot_s=2")
+        job = LiveJob(self.stack, how, module, f"--snapshots={self.folder / 'snapshots'}", "--snapshot_s=2")
         try:
             wait_for_start(job, watch, stop)
             yield job

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from chaos.reading import read_all
 from pipelines import auction_admin, auction_mailer, auctions_live, auctions_verify
 from pipelines.auction_jobs import NAMES
 from pipelines.auction_stages import TICKED as OF_AUCTIONS
-from pipelines.live_job import LiveJob
+from pipelines.live_job import Launching, LiveJob
 from pipelines.live_writer import LiveWriter
 from pipelines.payments_ticker import TICKED, run_ticker
 from pipelines.registry import REGISTRY
@@ -61,9 +60,8 @@ def launched(
     stack: Stack | None, bootstrap: str, folder: Path, *only: str, engine: str = "FlinkRunner"
 ) -> Iterator[Check]:
     """A job of these stages, of all if none is named: on the cluster, or on another engine in a process of its own."""
-    options = SimpleNamespace(bootstrap=bootstrap, kafka_config="", lanes=1, point="latency", engine=engine)
     flags = [*FLAGS, f"--snapshots={folder}/snapshots", "--snapshot_s=2", f"--only={','.join(only)}"]
-    job = LiveJob(stack, options, "pipelines.auctions_live", *flags)
+    job = LiveJob(stack, Launching(bootstrap, engine=engine), "pipelines.auctions_live", *flags)
     try:
         if stack:
             until(lambda: (job.found() or {}).get("state") == "RUNNING", job.check, 60)
