@@ -33,12 +33,20 @@ from pipelines.auction_stages import (
     check_backing_key,
     loop_stages,
 )
-from pipelines.common import UsageError, main, parse_options
+from pipelines.common import main, parse_options
 from pipelines.engine import run_job
-from pipelines.files import check_topics, publish_folder
+from pipelines.files import keep_folder
 from pipelines.live_options import BrokerOptions, broker_settings
 from pipelines.live_topics import build_recording, find_ends, find_ids, read_ids, write_ids
-from pipelines.payments_verify import by_name, check_summaries, expected_shards, read_summaries
+from pipelines.payments_verify import (
+    add_source,
+    by_name,
+    check_source,
+    check_summaries,
+    expected_shards,
+    read_summaries,
+    tell,
+)
 from pipelines.registry import REGISTRY
 from schemas.auctions import AdPlacement
 from transforms.check_logs import CheckLogs, Partitions
@@ -49,7 +57,6 @@ from transforms.topic_files import ReadTopic
 
 ALL = tuple(dict.fromkeys((*payment_topics.ALL, *AUCTION_TOPICS)))
 CLIENTS = (payment_topics.INCOMING.name, *(topic.name for topic in CLIENT_TOPICS))
-SHOWN = 10  # violations on the terminal
 
 
 class VerifyOptions(BrokerOptions):
@@ -57,14 +64,7 @@ class VerifyOptions(BrokerOptions):
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--input", default="", help="folder of a run: its `topics` and its shards.jsonl")
-        parser.add_argument(
-            "--from_topics",
-            "--from-topics",
-            action="store_true",
-            help="check the topics of a broker, up to their ends now",
-        )
-        parser.add_argument("--output", default="", help="with --from_topics: keep the topics in this folder")
+        add_source(parser)
         add_backing_key(parser)
         cls.add_broker(parser)
 
@@ -133,22 +133,13 @@ def verify_topics(options: VerifyOptions, settings: KafkaSettings, folder: Path)
 def run(argv: list[str]) -> int:
     options = parse_options(argv, VerifyOptions)
     check_backing_key(options)
-    if options.from_topics == bool(options.input):
-        raise UsageError("say what to check: --input FOLDER or --from_topics")
-    if options.from_topics:
-        settings = broker_settings(options)
-        keep = (
-            publish_folder(options.output) if options.output else tempfile.TemporaryDirectory(prefix="auctions-topics-")
-        )
-        with keep as folder:
-            found = verify_topics(options, settings, Path(folder))
-    else:
-        check_topics(Path(options.input) / "topics", [topic.name for topic in ALL])
-        found = verify(options, Path(options.input))
-    print(f"verify: {len(found)} violations" if found else "verify: every invariant holds")
-    for line in found[:SHOWN]:
-        print(f"  {line}")
-    return 1 if found else 0
+    check_source(options, [topic.name for topic in ALL])
+    if not options.from_topics:
+        return tell(verify(options, Path(options.input)))
+    settings = broker_settings(options)
+    with keep_folder(options.output, "auctions-topics-") as folder:
+        found = verify_topics(options, settings, Path(folder))
+    return tell(found)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from apache_beam.io.filesystems import FileSystems
@@ -186,6 +186,11 @@ def publish_folder(target: str | Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def keep_folder(target: str, prefix: str) -> AbstractContextManager[str | Path]:
+    """A folder to write into: `publish_folder` of `target`, or without one a temporary folder, whose name begins with `prefix`."""
+    return publish_folder(target) if target else tempfile.TemporaryDirectory(prefix=prefix)
 
 
 def _check_results(place: Path, target: str | Path) -> None:

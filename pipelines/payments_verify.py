@@ -20,7 +20,7 @@ from payments.checkers import check_all, effective, read_logs
 from payments.live_stages import ACCOUNTS, ADMISSION, KINDS, WATCHDOG
 from pipelines.common import JobOptions, UsageError, check_range, main, parse_options
 from pipelines.engine import run_job
-from pipelines.files import check_topics, publish_folder
+from pipelines.files import check_topics, keep_folder
 from pipelines.live_options import BrokerOptions, broker_settings
 from pipelines.live_stages import accounts_engine, admission_engine, watchdog_engine
 from pipelines.live_topics import build_recording, find_ends, find_ids, read_ids, write_ids
@@ -41,22 +41,43 @@ from transforms.topic_settings import DAY_MS
 SHOWN = 10  # violations on the terminal
 
 
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """The flags that say what is verified: the folder of a run, or the topics of a broker."""
+    parser.add_argument("--input", default="", help="folder of a run: its `topics` and its shards.jsonl")
+    parser.add_argument(
+        "--from_topics",
+        "--from-topics",
+        action="store_true",
+        help="check the topics of a broker, up to their ends now",
+    )
+    parser.add_argument("--output", default="", help="with --from_topics: keep the topics in this folder")
+
+
+def check_source(options: Any, names: Sequence[str]) -> None:
+    """The flags of `add_source` name one or the other, and the folder of a run has topics of these names; UsageError if not."""
+    if options.from_topics == bool(options.input):
+        raise UsageError("say what to check: --input FOLDER or --from_topics")
+    if options.input:
+        check_topics(Path(options.input) / "topics", names)
+
+
+def tell(violations: Sequence[str]) -> int:
+    """Prints how many there are, and the first; the exit status."""
+    print(f"verify: {len(violations)} violations" if violations else "verify: every invariant holds")
+    for line in violations[:SHOWN]:
+        print(f"  {line}")
+    return 1 if violations else 0
+
+
 class VerifyOptions(BrokerOptions):
     """Checks the invariants of the payment system over recorded topics."""
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--input", default="", help="folder of a run: its `topics` and its shards.jsonl")
+        add_source(parser)
         parser.add_argument(
             "--ttl_ms", type=int, default=DAY_MS, help="how long payment ids were remembered in that run, ms"
         )
-        parser.add_argument(
-            "--from_topics",
-            "--from-topics",
-            action="store_true",
-            help="check the topics of a broker, up to their ends now",
-        )
-        parser.add_argument("--output", default="", help="with --from_topics: keep the topics in this folder")
         parser.add_argument("--sla_ms", type=int, default=10_000, help="with --from_topics: the watchdog's, ms")
         parser.add_argument("--running", action="store_true", help="payments may still be on their way")
         cls.add_broker(parser)
@@ -244,8 +265,7 @@ def verify_topics(options: JobOptions, settings: KafkaSettings, folder: Path) ->
 
 def _verify_broker(options: JobOptions) -> list[str]:
     settings = broker_settings(options)
-    keep = publish_folder(options.output) if options.output else tempfile.TemporaryDirectory(prefix="payments-topics-")
-    with keep as folder:
+    with keep_folder(options.output, "payments-topics-") as folder:
         made = verify_topics(options, settings, Path(folder))
     print("\n".join(describe(made)))
     return made.violations
@@ -263,17 +283,10 @@ def describe(made: Recorded) -> list[str]:
 def run(argv: list[str]) -> int:
     options = parse_options(argv, VerifyOptions)
     check_range(options, ttl_ms=(1, MAX_MS), sla_ms=(1, MAX_MS))
-    if options.from_topics == bool(options.input):
-        raise UsageError("say what to check: --input FOLDER or --from_topics")
+    check_source(options, [topic.name for topic in topics.ALL])
     if options.from_topics:
-        found = _verify_broker(options)
-    else:
-        check_topics(Path(options.input) / "topics", [topic.name for topic in topics.ALL])
-        found = verify(options, Path(options.input), options.ttl_ms)
-    print(f"verify: {len(found)} violations" if found else "verify: every invariant holds")
-    for line in found[:SHOWN]:
-        print(f"  {line}")
-    return 1 if found else 0
+        return tell(_verify_broker(options))
+    return tell(verify(options, Path(options.input), options.ttl_ms))
 
 
 if __name__ == "__main__":

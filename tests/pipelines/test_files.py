@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import import_payments, main_job, payment_views, payments, payments_replay, report
+from pipelines import import_payments, main_job, payment_views, payments, payments_replay, replays, report
 from pipelines.common import UsageError
 from pipelines.files import (
     check_apart,
@@ -16,6 +16,7 @@ from pipelines.files import (
     check_output_dir,
     check_output_file,
     check_topics,
+    keep_folder,
     publish_file,
     publish_folder,
 )
@@ -156,8 +157,8 @@ def test_each_job_keeps_its_outputs_apart(job, argv: list[str], run: Path, monke
     for name in ("in.csv", "out.avro.counts.json"):
         Path(name).write_text(f"{columns}\n")
     before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
-    for pipeline in (payments_replay, payment_views):
-        monkeypatch.setattr(pipeline, "check_topics", lambda *_: None)
+    for module in (replays, payment_views):
+        monkeypatch.setattr(module, "check_topics", lambda *_: None)
     with pytest.raises(UsageError, match="an input"):
         job.run(argv)
     assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
@@ -378,3 +379,13 @@ def test_a_plain_kill_unwinds(tmp_path: Path, root: Path) -> None:
     assert child.wait(timeout=30) == 143
     child.stdout.close()
     assert names(tmp_path) == []
+
+
+def test_a_folder_that_is_kept_and_one_that_is_not(tmp_path: Path) -> None:
+    with keep_folder(str(tmp_path / "kept"), "some-") as place:
+        (Path(place) / "a").write_text("x")
+        assert not (tmp_path / "kept").exists(), "it appears whole"
+    assert (tmp_path / "kept" / "a").read_text() == "x"
+    with keep_folder("", "some-") as place:
+        (Path(place) / "a").write_text("x")
+    assert Path(place).name.startswith("some-") and not Path(place).exists()
