@@ -94,7 +94,7 @@ class LiveOptions(BrokerOptions):
         )
 
 
-def knobs_of(options: LiveOptions, patient: Sequence[Topic]) -> FoldLogKnobs:
+def knobs_of(options: LiveOptions, patient: Sequence[Topic] = ()) -> FoldLogKnobs:
     """The knobs of the stages of a job in which no hop waits for the `patient` topics.
 
     UsageError for a knob that there is not, or with a value that it does not take."""

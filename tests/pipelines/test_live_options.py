@@ -255,7 +255,7 @@ def test_knobs_are_turned_over_those_of_the_point() -> None:
 def test_knobs_that_there_are_not(knob: str, told: str) -> None:
     options, _ = parse_live(["--snapshots=s", f"--knob={knob}"], PaymentsLiveOptions)
     with pytest.raises(UsageError, match=told) as caught:
-        knobs_of(options, ())
+        knobs_of(options)
     assert "--knob" in str(caught.value)
 
 

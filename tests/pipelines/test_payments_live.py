@@ -74,7 +74,7 @@ def test_nothing_unsafe_is_launched(
 @pytest.mark.parametrize("point", sorted(POINTS))
 def test_an_operating_point_and_how_often_there_are_snapshots(point: str) -> None:
     options, _ = parse_live(["--snapshots=s", f"--point={point}", "--snapshot_s=7"], PaymentsLiveOptions)
-    knobs = knobs_of(options, ())
+    knobs = knobs_of(options)
     assert knobs.lane.snapshot_s == 7 and knobs.read == POINTS[point].read and knobs.write == POINTS[point].write
     assert knobs.lane.lease_ms == POINTS[point].lane.lease_ms
 
