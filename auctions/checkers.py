@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from auctions import topics
+from auctions.analytics_topics import SALES
 from auctions.backing import Backing
 from auctions.increments import increments_of
 from payments import topics as payment_topics
@@ -21,6 +22,8 @@ from schemas.auctions import (
     BidsClock,
     FundsHeld,
     ItemListed,
+    RangeAsked,
+    RangeServed,
     RetractionReceived,
     SaleUnpaid,
 )
@@ -329,6 +332,24 @@ def check_settlement(logs: Logs, backing: Backing | None = None) -> list[str]:
     return found
 
 
+# --- price ranges ---
+
+
+def check_ranges(logs: Logs) -> list[str]:
+    """In the end: every question for a price range has one answer on auction.log, wherever it was handed on, and no other is there."""
+    asked = Counter(
+        (event.auction_id, event.asked_at) for _, _, event in events(logs, SALES.name, RangeAsked) if not event.tried
+    )
+    answered = Counter(
+        (event.auction_id, event.asked_at) for _, _, event in events(logs, topics.LOG.name, RangeServed)
+    )
+    return [
+        f"{auction}: asked {asked[auction, at]} times at {at} for its price range, answered {answered[auction, at]} times"
+        for auction, at in sorted(asked.keys() | answered.keys())
+        if asked[auction, at] != answered[auction, at]
+    ]
+
+
 # --- all of them ---
 
 
@@ -341,5 +362,5 @@ def check_all(logs: Logs, backing: Backing | None = None, *, drained: bool = Tru
         *check_decisions(logs, drained),
         *check_forwarding(logs, drained),
         *check_backing(logs),
-        *(check_settlement(logs, backing) if drained else ()),
+        *((*check_settlement(logs, backing), *check_ranges(logs)) if drained else ()),
     ]

@@ -26,7 +26,7 @@ from transforms.errors import BadRecord
 from transforms.kafka_settings import KafkaSettings
 from transforms.kafka_topics import KafkaTopics
 
-REPLAYED = ("Items", "Bids", "House", "Funds", "Notices")
+REPLAYED = ("Items", "Bids", "House", "Funds", "Notices", "Sales", "Prices")
 STAGES = ("Admission", "Accounts", "Watchdog", *REPLAYED)
 RULES = ("--soon_ms=4000",)
 FLAGS = (*RULES, f"--only={','.join(STAGES)}")

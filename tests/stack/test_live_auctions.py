@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 
 from auctions import topics
 from auctions.analytics_topics import TRACES
+from auctions.price_ranges import similarity_keys
 from chaos.market import REPLAYED, line, rest
 from chaos.reading import read_all
 from pipelines import auction_admin, auction_mailer, auctions_live, auctions_verify
@@ -23,7 +24,15 @@ from pipelines.live_writer import LiveWriter
 from pipelines.payments_ticker import TICKED, run_ticker
 from pipelines.registry import REGISTRY
 from pipelines.topics import PLATFORM
-from schemas.auctions import AuctionOutcome, BidderTrace, BidPlaced, ItemListed
+from schemas.auctions import (
+    AuctionOutcome,
+    BidderTrace,
+    BidPlaced,
+    ItemCancelled,
+    ItemListed,
+    RangeServed,
+    TriedLevel,
+)
 from schemas.payments import AccountOpened, Money, PaymentInitiated
 from stack.cluster import Stack
 from stack.kafka import Broker
@@ -31,13 +40,17 @@ from stack.services import wait_until
 from tests.pipelines.auction_runs import events
 from tests.stack.conftest import Engines
 from tests.stack.live_system import make_anew
+from transforms.fold import Topic
 from transforms.kafka_settings import KafkaSettings, kafka_settings
 from transforms.kafka_topics import KafkaTopics
 
 PEOPLE = ("anna", "bert", "carl", "sally")
-AUCTIONS, LASTS_MS = 6, 12_000
-QUIET_S = 20
-STAGES = ("Admission", "Accounts", *REPLAYED)
+AUCTIONS, ROUNDS, LASTS_MS = 10, 6, 12_000  # as many sales as a price range needs; bids in each
+TAGS = ("old",)
+QUIET_S, HOUR_MS = 20, 3_600_000
+ALIKE = "alike"  # listed when the others are sold
+BIDDING = ("Items", "Bids", "House", "Funds", "Notices")
+STAGES = ("Admission", "Accounts", *BIDDING)
 DOWN_S = float(os.environ.get("BEAM_ON_RAILS_DOWN_S", "3"))  # how long after the last end nothing is validated
 RULES = ("--soon_ms=4000", "--answer_ms=600000")  # on a busy machine the money's answer may take a minute
 FLAGS = (*RULES, "--no_metrics")
@@ -91,6 +104,11 @@ def ticking(settings: KafkaSettings) -> Iterator[None]:
         ticker.join()
 
 
+def thing(name: str, starts: int, ends: int, backed: bool) -> ItemListed:
+    nothing: list[Any] = [None] * 3
+    return ItemListed(name, name, "sally", "A thing", "", "things", TAGS, "EUR", 100, *nothing, starts, ends, None, None, backed)
+
+
 def sell(settings: KafkaSettings, check: Check, before: Check = lambda: None, among: Check = lambda: None) -> int:
     """Opens accounts with money, lists the items, and bids when they are open; when the last of them ends (ms).
 
@@ -107,16 +125,12 @@ def sell(settings: KafkaSettings, check: Check, before: Check = lambda: None, am
             writer.write([line(paid)])
         starts, ends = now + 25_000, now + 25_000 + LASTS_MS
         for number in range(AUCTIONS):
-            name = f"x{number}"
-            described = (name, name, "sally", "A thing", "", "things", ("old",), "EUR", 100)
-            nothing: list[Any] = [None] * 3
-            item = ItemListed(*described, *nothing, starts, ends, None, None, number % 2 == 0)
-            writer.write([line(item)])
+            writer.write([line(thing(f"x{number}", starts, ends, number % 2 == 0))])
         writer.flush()
         until(lambda: time.time() * 1000 > starts + 1_500, check, 60)
         before()
-        for number in range(AUCTIONS * 9):
-            if number == AUCTIONS * 4:
+        for number in range(AUCTIONS * ROUNDS):
+            if number == AUCTIONS * ROUNDS // 2:
                 among()
             name, bidder = f"x{number % AUCTIONS}", PEOPLE[number // AUCTIONS % 3]
             bid = BidPlaced(f"b{number}", name, bidder, None, Money(200 + 90 * number, "EUR"), None, None, now)
@@ -133,18 +147,50 @@ def settle(settings: KafkaSettings, check: Check) -> None:
     until(lambda: told(settings) >= 2 * AUCTIONS, check, 240)
 
 
-def judge(bootstrap: str, folder: Path) -> None:
+def upserts(settings: KafkaSettings, topic: Topic, key: str) -> list[Any]:
+    """All that stands under this key of an upsert topic."""
+    records = read_all(settings, topic.name, topic.partitions)
+    return [REGISTRY.decode(record.value or b"") for record in records if record.key == key.encode()]
+
+
+def ask(settings: KafkaSettings, check: Check) -> None:
+    """Lists an item like those that were sold, and returns when its bidders see what they were sold for; takes it back then."""
+    (_, key), *_ = similarity_keys("things", TAGS, "EUR")
+    until(lambda: any(found.n == AUCTIONS for found in upserts(settings, topics.PRICES, key)), check, 60)
+    writer, starts = LiveWriter(settings), int(time.time() * 1000) + HOUR_MS
+    try:
+        writer.write([line(thing(ALIKE, starts, starts + HOUR_MS, False))])
+        writer.flush()
+        until(lambda: bool(upserts(settings, topics.RANGES, ALIKE)), check, 60)
+        writer.write([line(ItemCancelled(ALIKE, "seen enough"))])
+        writer.flush()
+    finally:
+        writer.close()
+
+
+def judge_range(folder: Path) -> None:
+    """The item that was listed last was answered once, by the sales of all the others at the narrowest key; that is what bidders see."""
+    sold = [end.price.minor for end in set(events(folder / "kept", topics.OUTCOMES.name, AuctionOutcome)) if end.price]
+    (answer,) = {
+        event for event in events(folder / "kept", topics.LOG.name, RangeServed) if event.auction_id == ALIKE
+    }
+    assert answer.range is not None and answer.tried == (TriedLevel("TAGS", AUCTIONS),)
+    assert min(sold) * 0.98 <= answer.range.p10 <= answer.range.p50 <= answer.range.p90 <= max(sold) * 1.02
+    assert answer in events(folder / "kept", topics.RANGES.name, RangeServed)
+
+
+def judge(bootstrap: str, folder: Path, stages: Sequence[str] = REPLAYED) -> None:
     """Every invariant over the topics; all bids were received before the end, so all were decided by what they offer; replays are exact."""
     assert auctions_verify.run([f"--bootstrap={bootstrap}", "--from_topics", f"--output={folder}/kept"]) == 0
     outcomes = events(folder / "kept", topics.OUTCOMES.name, AuctionOutcome)
     # A job that was killed may have written one twice.
-    by_auction = {end.auction_id: end for end in outcomes}
-    assert len(by_auction) == AUCTIONS and {end.outcome for end in outcomes} == {"SOLD"}
-    assert len(set(outcomes)) == AUCTIONS
+    outcomes = [end for end in set(outcomes) if end.auction_id != ALIKE]
+    assert len({end.auction_id for end in outcomes}) == len(outcomes) == AUCTIONS
+    assert {end.outcome for end in outcomes} == {"SOLD"}
     # With money behind them bids are decided in the order of the answers, and may be too low by then.
-    assert {end.bids for name, end in by_auction.items() if int(name[1:]) % 2} == {9}
+    assert {end.bids for end in outcomes if int(end.auction_id[1:]) % 2} == {ROUNDS}
     assert min(end.bids for end in outcomes) > 1
-    assert auctions_live.run([f"--input={folder}/kept/topics", *RULES, f"--only={','.join(REPLAYED)}"]) == 0
+    assert auctions_live.run([f"--input={folder}/kept/topics", *RULES, f"--only={','.join(stages)}"]) == 0
     assert auction_mailer.run([f"--input={folder}/kept/topics", f"--outbox={folder}/outbox"]) == 0
     counts = auction_mailer.counts_of(folder / "outbox")
     assert counts["SOLD", "SENT"] == counts["PURCHASED", "SENT"] == AUCTIONS
@@ -164,7 +210,7 @@ def test_bids_are_decided_backed_and_settled(
             sell(found, check)
             settle(found, check)
         assert rest(found, QUIET_S)
-    judge(broker.bootstrap, tmp_path)
+    judge(broker.bootstrap, tmp_path, BIDDING)
 
 
 def test_on_flink_the_workers_killed_among_the_bids(stack: Stack, settings: KafkaSettings, tmp_path: Path) -> None:
@@ -179,9 +225,11 @@ def test_on_flink_the_workers_killed_among_the_bids(stack: Stack, settings: Kafk
         with ticking(settings):
             sell(settings, check, among=kill)
             settle(settings, check)
+            ask(settings, check)
         assert rest(settings, QUIET_S)
     assert killed
     judge(stack.bootstrap, tmp_path)
+    judge_range(tmp_path)
 
 
 def test_nothing_validated_around_the_close(stack: Stack, settings: KafkaSettings, tmp_path: Path) -> None:
