@@ -18,8 +18,9 @@ payment.
 **Price ranges** of similar items come as answers on auction.log too, to what the auction asked when it was listed and when its end was
 near (`auctions.price_ranges`). They decide nothing: the house hands the newest on to its bidders, as long as they may bid.
 
-Outputs: every decision, the item, and how the auction ends to auction.bids.history; outcomes, EndingSoon and SaleUnpaid to auction.outcomes
-too; holds, captures and voids to payments.incoming; the state to auction.current and the price range to auction.ranges (upserts).
+Outputs: every decision, the item, the price ranges that bidders see, and how the auction ends to auction.bids.history; outcomes, EndingSoon
+and SaleUnpaid to auction.outcomes too; holds, captures and voids to payments.incoming; the state to auction.current and the price range to
+auction.ranges (upserts).
 """
 
 from typing import Any
@@ -179,6 +180,7 @@ class AuctionHouse(Processor):
             context.count_as_late()
             return
         auction.range_asked_at = event.asked_at
+        context.emit(topics.HISTORY, event.auction_id, event)
         context.upsert(topics.RANGES, event.auction_id, event, event.asked_at)
 
     # --- bids ---

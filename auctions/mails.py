@@ -13,7 +13,8 @@ from html import escape
 from string import Template
 
 from payments.currencies import format_minor
-from schemas.auctions import Notice, NoticeKind
+from schemas.auctions import Notice, NoticeKind, PriceRange, SimilarityLevel
+from transforms.topic_settings import DAY_MS
 
 MAX_TITLE = 120  # characters of a title that a mail repeats
 
@@ -31,11 +32,11 @@ SUBJECTS: dict[NoticeKind, str] = {
 
 SENTENCES: dict[NoticeKind, str] = {
     "PURCHASED": "you have won the auction of “$title”, for $price. The money has been taken from what was held for your bids.",
-    "OUTBID": "someone has bid more than you for “$title”. The price is $price now; the auction ends $ends.",
+    "OUTBID": "someone has bid more than you for “$title”. The price is $price now; the auction ends $ends.$usual",
     "LOST": "the auction of “$title” is over, and somebody else was ahead, or it was not sold. Nothing is held for your bids any more.",
     "SOLD": "“$title” is sold, for $price.",
     "UNSOLD": "the auction of “$title” is over, and it was not sold.",
-    "ENDING_SOON": "the auction of “$title” ends $ends. The price is $price; $standing.",
+    "ENDING_SOON": "the auction of “$title” ends $ends. The price is $price; $standing.$usual",
     "CANCELLED": "the auction of “$title” was cancelled by its seller. Nothing is held for your bids any more.",
     "PURCHASE_UNPAID": "you have won the auction of “$title”, but the payment of $price was refused, and nothing is held for it any more. "
     "The sale stands: please settle it with the seller.",
@@ -43,6 +44,9 @@ SENTENCES: dict[NoticeKind, str] = {
     "you part with it.",
 }
 """What is said of each kind, behind the name."""
+
+LIKE: dict[SimilarityLevel, str] = {"TAGS": "Items with the same tags", "CATEGORY": "Items of the same category"}
+"""By what a price range is of. That of all items says nothing about one of them, and is not told."""
 
 TEXT = Template("Hello $name,\n\n$sentence\n\n$link\n\nYou are told this because you bid or sell here.\n")
 
@@ -95,6 +99,7 @@ def mail_of(notice: Notice, to: Address, letterhead: Letterhead) -> EmailMessage
         "title": _line(notice.title, MAX_TITLE) or "(no title)",
         "price": "" if price is None else f"{format_minor(price.minor, price.currency)} {price.currency}",
         "ends": "" if notice.ends_at is None else f"{_time(notice.ends_at):%Y-%m-%d at %H:%M UTC}",
+        "usual": _usual(notice.range),
         "standing": "you lead" if notice.leads else "you do not lead",
         "name": to.display_name or "there",
         "link": letterhead.site + re.sub(r"[^A-Za-z0-9._~-]", _percent, notice.auction_id),
@@ -113,6 +118,15 @@ def mail_of(notice: Notice, to: Address, letterhead: Letterhead) -> EmailMessage
     mail.add_alternative(HTML.substitute(escaped, sentence=sentence.substitute(escaped)), subtype="html")
     mail.set_boundary("=_" + notice.notice_id)  # else a random one
     return mail
+
+
+def _usual(found: PriceRange | None) -> str:
+    """What similar items were sold for, a sentence behind another one; nothing where that is not known."""
+    if found is None or found.level not in LIKE:
+        return ""
+    low, high = (format_minor(minor, found.currency) for minor in (found.p25, found.p75))
+    prices = f"for {low} {found.currency}" if low == high else f"for {low} to {high} {found.currency}"
+    return f" {LIKE[found.level]} were usually sold {prices} (the middle half of {found.n} sales in {found.horizon_ms // DAY_MS} days)."
 
 
 def _percent(found: re.Match[str]) -> str:

@@ -10,6 +10,9 @@
 A notice's id is a function of the record that it follows from, its kind and the person, so that a mail has the same Message-ID however
 often the notice is written. The quiet period runs on the log's clock: whoever was told is not told again before it has passed; then once,
 if they were outbid again meanwhile and do not lead.
+
+OUTBID and ENDING_SOON name what similar items were sold for, as the history last said. That an end is near is what makes the auction ask
+again, so ENDING_SOON has the range of the listing.
 """
 
 from hashlib import blake2b
@@ -26,7 +29,9 @@ from schemas.auctions import (
     Notice,
     NoticeKind,
     NoticesOfAuction,
+    PriceRange,
     Quiet,
+    RangeServed,
     SaleUnpaid,
 )
 from schemas.payments import RECORDS as PAYMENTS
@@ -45,7 +50,7 @@ def notice_id(cause: str, kind: str, person: str) -> str:
 
 
 class Notices(Processor):
-    """Keeps, per auction that is not over, its leader and whom it has told lately."""
+    """Keeps, per auction that is not over, its leader, its price range and whom it has told lately."""
 
     stage = "auction.notices"
     reads = HISTORY_EVENTS
@@ -75,12 +80,15 @@ class Notices(Processor):
             self._tell_unpaid(event, context)
             return entity
         if isinstance(event, EndingSoon):
+            known = None if entity is None else entity.range
             for person in event.bidders:
-                leads = person == event.leader
-                self._tell(key, event.title, "ENDING_SOON", person, event.price, event.effective_end, context, leads)
+                stands, leads = (event.price, event.effective_end), person == event.leader
+                self._tell(key, event.title, "ENDING_SOON", person, *stands, context, leads, range=known)
             return entity
         if entity is None:  # a bid on an item that is unknown or over
             return None
+        if isinstance(event, RangeServed):
+            return entity._replace(range=event.range)
         return self._after_bid(key, entity, event, context)
 
     def _after_bid(
@@ -108,7 +116,8 @@ class Notices(Processor):
         return entity
 
     def _tell_outbid(self, key: str, entity: NoticesOfAuction, person: str, cause: str, context: Context) -> None:
-        self._tell(key, entity.title, "OUTBID", person, entity.price, entity.ends_at, context, False, cause)
+        stands = entity.price, entity.ends_at
+        self._tell(key, entity.title, "OUTBID", person, *stands, context, False, cause, entity.range)
         if self.quiet_ms:
             until = context.clock + self.quiet_ms
             entity.quiet[person] = Quiet(until, None)
@@ -144,8 +153,9 @@ class Notices(Processor):
         context: Context,
         leads: bool,
         cause: str | None = None,
+        range: PriceRange | None = None,
     ) -> None:
         cause = cause or context.place
         number = notice_id(cause, kind, person)
-        notice = Notice(number, person, kind, auction_id, title, price, leads, ends_at, cause, context.clock)
+        notice = Notice(number, person, kind, auction_id, title, price, leads, ends_at, cause, context.clock, range)
         context.emit(topics.NOTICES, person, notice)

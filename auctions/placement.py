@@ -34,6 +34,7 @@ from schemas.auctions import (
     EndingSoon,
     ItemListed,
     OpenAuction,
+    RangeServed,
     SaleUnpaid,
 )
 from schemas.payments import RECORDS as PAYMENTS
@@ -93,7 +94,7 @@ class AdRequests(Processor):
                     asked = AdRequest(person, key, event.category, event.tags, event.price)
                     context.emit(self.topic, person, asked)
             return entity
-        if isinstance(event, SaleUnpaid):
+        if isinstance(event, RangeServed | SaleUnpaid):
             return entity
         self._tell_all(entity.auction._replace(open=False), context)
         if entity.leader is not None:

@@ -21,6 +21,7 @@ from schemas.auctions import (
     EndingSoon,
     ItemListed,
     Quote,
+    RangeServed,
     SaleUnpaid,
     Spread,
     SpreadMark,
@@ -105,7 +106,7 @@ class Spreads(Processor):
     ) -> SpreadState | None:
         if isinstance(event, ItemListed):
             return SpreadState(event, (quote_at(event, event.starts_at, None),)) if entity is None else entity
-        if entity is None or isinstance(event, EndingSoon | SaleUnpaid):
+        if entity is None or isinstance(event, RangeServed | EndingSoon | SaleUnpaid):
             return entity
         if isinstance(event, BidDecision):
             return self._after_bid(entity, event) if event.status in MOVES else entity

@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-from schemas.auctions import AuctionOutcome, BidDecision, EndingSoon, ItemListed, SaleUnpaid
+from schemas.auctions import AuctionOutcome, BidDecision, EndingSoon, ItemListed, RangeServed, SaleUnpaid
 
-HistoryEvent = ItemListed | BidDecision | EndingSoon | AuctionOutcome | SaleUnpaid
-HISTORY_EVENTS: tuple[type, ...] = (ItemListed, BidDecision, EndingSoon, AuctionOutcome, SaleUnpaid)
+HistoryEvent = ItemListed | BidDecision | RangeServed | EndingSoon | AuctionOutcome | SaleUnpaid
+HISTORY_EVENTS: tuple[type, ...] = (ItemListed, BidDecision, RangeServed, EndingSoon, AuctionOutcome, SaleUnpaid)
 """What stands on auction.bids.history: each of its readers must know all of it."""
 
 OFFERS = frozenset(("ACCEPTED", "ACCEPTED_OUTBID", "ACCEPTED_BELOW_RESERVE", "BUY_NOW"))  # decisions that are an offer

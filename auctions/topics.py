@@ -6,7 +6,7 @@ from transforms.topic_settings import DAY_MS, MESSAGE_BYTES, TopicSettings
 ITEMS = Topic("auction.items")  # key auction_id; clients
 BIDS = Topic("auction.bids")  # key auction_id; clients and the ticker
 LOG = Topic("auction.log")  # key auction_id; the log of record: items, bids, the bids' clock, answers about money and prices
-HISTORY = Topic("auction.bids.history")  # key auction_id; its whole story: the item, every decision, ending soon, the outcome
+HISTORY = Topic("auction.bids.history")  # key auction_id; its whole story: item, decisions, price ranges, ending soon, outcome
 OUTCOMES = Topic("auction.outcomes")  # key auction_id; outcomes, and who is ending soon
 CURRENT = Topic("auction.current")  # key auction_id; upsert: the items as a table
 NOTICES = Topic("auction.notices")  # key person

@@ -42,11 +42,10 @@ PRICES = Table(
 RANGES = Table(
     "auction_ranges",
     columns(
-        "auction_id TEXT, level TEXT, currency TEXT, n BIGINT, p10 BIGINT, p25 BIGINT, p50 BIGINT, p75 BIGINT, p90 BIGINT, "
-        "tried TEXT, asked_at BIGINT"
+        "auction_id TEXT, asked_at BIGINT, level TEXT, currency TEXT, n BIGINT, p10 BIGINT, p25 BIGINT, p50 BIGINT, p75 BIGINT, "
+        "p90 BIGINT, tried TEXT"
     ),
-    ("auction_id",),
-    "asked_at",
+    ("auction_id", "asked_at"),
 )
 ADS = Table(
     "placements",

@@ -29,7 +29,8 @@ from transforms.tables import Row
 
 
 class StoryView(View):
-    """Auctions as they ended, or as they stand, what of their prices was not paid, and every decision about a bid."""
+    """Auctions as they ended, or as they stand, what of their prices was not paid, every decision about a bid, and the price ranges that
+    bidders saw; `tried`: the levels that were asked for one, as JSON, a list of [level, n]."""
 
     topics = (topics.HISTORY.name,)
 
@@ -40,7 +41,7 @@ class StoryView(View):
         self._unpaid: dict[str, list[tuple[int, SaleUnpaid]]] = {}
 
     def add(self, topic: str, events: Events) -> Iterator[Rows]:
-        decided = []
+        decided, shown = [], []
         for position, event in events:
             if isinstance(event, ItemListed):
                 self._items.setdefault(event.auction_id, event)
@@ -50,7 +51,10 @@ class StoryView(View):
                 self._unpaid.setdefault(event.auction_id, []).append((position, event))
             elif isinstance(event, BidDecision):
                 decided.append(_decision_row(self.shard, position, event))
+            elif isinstance(event, RangeServed):
+                shown.append(_range_row(event))
         yield DECISIONS, decided
+        yield RANGES, shown
 
     def finish(self) -> Iterator[Rows]:
         yield (
@@ -86,6 +90,12 @@ def _decision_row(shard: int, position: int, event: BidDecision) -> Row:
         *(shard, position, event.auction_id, event.bid_id, event.bidder_id, event.status, maximum, price, event.leader),
         *(event.automatic, event.effective_end, event.extensions, event.received_at, event.cell),
     )
+
+
+def _range_row(served: RangeServed) -> Row:
+    tried, r = json.dumps([list(level) for level in served.tried]), served.range
+    found: Row = (None,) * 8 if r is None else (r.level, r.currency, r.n, r.p10, r.p25, r.p50, r.p75, r.p90)
+    return (served.auction_id, served.asked_at, *found, tried)
 
 
 class SpreadView(View):
@@ -129,21 +139,6 @@ class PriceView(View):
                 if isinstance(r, PriceRange)
             ],
         )
-
-
-class RangeView(View):
-    """The price range that the bidders of each auction see; `tried`: the levels that were asked for it, as JSON, a list of [level, n]."""
-
-    topics = (topics.RANGES.name,)
-
-    def add(self, topic: str, events: Events) -> Iterator[Rows]:
-        yield RANGES, [_range_row(event) for _, event in events if isinstance(event, RangeServed)]
-
-
-def _range_row(served: RangeServed) -> Row:
-    tried, r = json.dumps([list(level) for level in served.tried]), served.range
-    found: Row = (None,) * 8 if r is None else (r.level, r.currency, r.n, r.p10, r.p25, r.p50, r.p75, r.p90)
-    return (served.auction_id, *found, tried, served.asked_at)
 
 
 class PlacementView(View):
@@ -190,7 +185,7 @@ class NoticeView(View):
         )
 
 
-VIEWS: tuple[type[View], ...] = (StoryView, SpreadView, PriceView, RangeView, PlacementView, AlertView, NoticeView)
+VIEWS: tuple[type[View], ...] = (StoryView, SpreadView, PriceView, PlacementView, AlertView, NoticeView)
 
 
 def cell_rows(rows: Iterable[CellRow | Suppressed]) -> list[Row]:

@@ -54,6 +54,27 @@ class Step(NamedTuple):
     automatic: bool | int
 
 
+class Seen(NamedTuple):
+    """What bidders saw of the prices of similar items, from when it was asked until it was asked again: half of the sales were for `low` to
+    `high`, minor units."""
+
+    asked_at: int
+    until: int | None
+    level: str
+    n: int
+    low: int
+    median: int
+    high: int
+
+
+class Story(NamedTuple):
+    """An auction with what happened in it."""
+
+    auction: Auction
+    steps: list[Step]
+    seen: list[Seen]
+
+
 class SpreadLine(NamedTuple):
     """The spreads of all auctions at a mark, in basis points."""
 
@@ -118,7 +139,7 @@ class AuctionFigures(NamedTuple):
 
     totals: list[Totals]
     statuses: list[Counted]
-    stories: list[tuple[Auction, list[Step]]]
+    stories: list[Story]
     spreads: list[SpreadLine]
     prices: list[PriceLine]
     cells: list[CellLine]
@@ -136,7 +157,7 @@ def read_auctions(db: Connection) -> AuctionFigures | None:
     except NoViews:
         return None
     told = query_lines(db, _TOLD, Auction)
-    stories = [(auction, query_lines(db, _STEPS.format(_quoted(auction.auction_id)), Step)) for auction in told]
+    stories = [_story(db, auction) for auction in told]
     alerts = query_lines(db, _ALERTS, AlertLine)
     return AuctionFigures(
         query_lines(db, _TOTALS, Totals),
@@ -153,6 +174,11 @@ def read_auctions(db: Connection) -> AuctionFigures | None:
         query_lines(db, "SELECT kind, COUNT(*) FROM notices GROUP BY 1 ORDER BY 2 DESC, 1", Counted),
         query_rows(db, "SELECT COUNT(*) FROM placements")[0][0],
     )
+
+
+def _story(db: Connection, auction: Auction) -> Story:
+    name = _quoted(auction.auction_id)
+    return Story(auction, query_lines(db, _STEPS.format(name), Step), query_lines(db, _SEEN.format(name), Seen))
 
 
 def _quoted(text: str) -> str:
@@ -202,6 +228,10 @@ _TOLD = f"""
 _STEPS = """
     SELECT received_at, bidder, status, maximum, price, leader, automatic FROM decisions
     WHERE auction_id = {} ORDER BY shard, position"""
+_SEEN = """
+    SELECT asked_at, until, level, n, p25, p50, p75 FROM (
+        SELECT *, LEAD(asked_at) OVER (ORDER BY asked_at) AS until FROM auction_ranges WHERE auction_id = {}
+    ) AS seen WHERE level IS NOT NULL ORDER BY asked_at"""
 _PRICES = """
     SELECT key, level, currency, n, p10, p25, p50, p75, p90 FROM price_ranges
     WHERE level <> 'TAGS' ORDER BY level, n DESC, key LIMIT 20"""

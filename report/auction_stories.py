@@ -1,25 +1,26 @@
-"""An auction's story: a picture of its price and of what people were ready to pay, and its decisions as a table."""
+"""An auction's story: a picture of its price and of what people were ready to pay, what similar items were sold for, and its decisions."""
 
 from collections.abc import Sequence
 
 from auctions.stories import MOVES
 from report import svg, texts
-from report.auction_data import Auction, Step
-from report.html import Child, Html, tag
+from report.auction_data import Auction, Seen, Step, Story
+from report.html import Child, Html, join, tag
 from report.parts import Cell, legend, plural, section, table
 from report.words import spoken
 
 _TOP, _FLOOR = 0.1, 0.97  # where the highest figure stands, and zero, in parts of the picture's height
 _SIDE = 0.012  # room at either side for half a dot
+_LEVELS = {"TAGS": "same tags", "CATEGORY": "same category", "ALL": "any item"}
 
 
-def stories_section(stories: Sequence[tuple[Auction, Sequence[Step]]]) -> Html:
+def stories_section(stories: Sequence[Story]) -> Html:
     """One after another."""
     none = tag("p", "There is no auction.", class_="note")
-    return section("stories", "Stories", [story(auction, steps) for auction, steps in stories] or none)
+    return section("stories", "Stories", [story_figure(*story) for story in stories] or none)
 
 
-def story(auction: Auction, steps: Sequence[Step]) -> Html:
+def story_figure(auction: Auction, steps: Sequence[Step], seen: Sequence[Seen]) -> Html:
     """From start to close."""
     money = lambda minor: "–" if minor is None else texts.money(minor, auction.currency)  # noqa: E731
     heads = (("", "Received"), ("", "Bidder"), ("", "Decision"), ("num", "Maximum"), ("num", "Price"), ("", "Leader"))
@@ -37,6 +38,7 @@ def story(auction: Auction, steps: Sequence[Step]) -> Html:
     colours = [("blue", "price"), ("green", "a maximum that took the lead"), ("pale", "one that did not")]
     colours += [("red", "one taken back")] if any(step.status == "RETRACTED" for step in steps) else []
     colours += [("dashes", "reserve")] if auction.reserve is not None else []
+    colours += [("usual", "what half of similar items were sold for")] if seen else []
     colours += [("axis", "the end before it was extended")] if auction.extensions else []
     moves = [step for step in steps if step.status in MOVES]
     times = (
@@ -51,8 +53,9 @@ def story(auction: Auction, steps: Sequence[Step]) -> Html:
             tag("p", f"{_end(auction)} {_facts(auction, steps)}", class_="lead"),
             legend(colours),
         ),
-        _picture(auction, moves),
+        _picture(auction, moves, seen),
         tag("p", times, class_="times"),
+        _seen_table(auction, seen) if seen else None,
         tag("details", tag("summary", "Decisions"), table("Decisions", heads, rows, "wide", tall=True)),
         class_="block",
     )
@@ -83,8 +86,28 @@ def _facts(auction: Auction, steps: Sequence[Step]) -> str:
     return f"{', '.join(facts)}."
 
 
-def _picture(auction: Auction, steps: Sequence[Step]) -> Html:
-    """Price as a line of steps, bids as dots at their maxima; what is above one and a half of the highest price is drawn at the top."""
+def _seen_table(auction: Auction, seen: Sequence[Seen]) -> Html:
+    """What bidders saw of similar items, each from when the auction asked: when it was listed, and when its end was near."""
+    heads = (("", "Asked"), ("", "Similar by"), *(("num", name) for name in ("Sold", "Low", "Median", "High")))
+    rows: list[list[Cell]] = [
+        [
+            ("when", texts.moment(each.asked_at)[:19]),
+            ("", _LEVELS.get(each.level, spoken(each.level))),
+            ("num", texts.count(each.n)),
+            *(("num", texts.money(minor, auction.currency)) for minor in (each.low, each.median, each.high)),
+        ]
+        for each in seen
+    ]
+    note = (
+        f"Prices in {auction.currency} that bidders saw of similar items, asked for when the item is listed and when its end is near. "
+        "Half of the sales lie between low and high."
+    )
+    return join(table("Prices of similar items", heads, rows, "wide"), tag("p", note, class_="note"))
+
+
+def _picture(auction: Auction, steps: Sequence[Step], seen: Sequence[Seen]) -> Html:
+    """Price as a line of steps, bids as dots at their maxima, prices of similar items as a band; what is above one and a half of the
+    highest price is drawn at the top."""
     begin, end = auction.starts_at, max(auction.effective_end, auction.starts_at + 1)
     prices = [step.price for step in steps if step.price is not None]
     top = max([auction.start_price, auction.reserve or 0, *prices]) * 3 // 2 or 1
@@ -95,7 +118,10 @@ def _picture(auction: Auction, steps: Sequence[Step]) -> Html:
     def down(minor: int) -> float:
         return _FLOOR - (_FLOOR - _TOP) * min(minor, top) / top
 
-    shapes: list[Child] = [svg.line("axis", down=_FLOOR)]
+    shapes: list[Child] = [
+        svg.box("usual", across(each.asked_at), across(each.until or end), down(each.high), down(each.low)) for each in seen
+    ]
+    shapes.append(svg.line("axis", down=_FLOOR))
     named = ticks(top)
     shapes += [svg.line("grid", down=down(minor)) for minor in named]
     if auction.reserve is not None:
@@ -112,7 +138,8 @@ def _picture(auction: Auction, steps: Sequence[Step]) -> Html:
             colour = "green" if step.leader == step.bidder else "red" if step.status == "RETRACTED" else "pale"
             said = f"{step.bidder}: {texts.money(step.maximum, auction.currency)}, {spoken(step.status)}"
             shapes.append(svg.dot(across(step.received_at), down(step.maximum), 3.5, colour, said))
-    return svg.picture(f"Price of {auction.title} over its time, with the maxima of bids", "story", *shapes)
+    said = f"Price of {auction.title} over its time, with the maxima of bids"
+    return svg.picture(said + (" and what similar items were sold for" if seen else ""), "story", *shapes)
 
 
 def _fine(share: float) -> str:

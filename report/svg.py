@@ -29,6 +29,11 @@ def line(css: str, *, at: float | None = None, down: float | None = None) -> Htm
     return tag("line", x1=part(at), x2=part(at), y1="0", y2="100%", class_=css)
 
 
+def box(css: str, at: float, to: float, top: float, bottom: float) -> Html:
+    """A rectangle."""
+    return tag("rect", x=part(at), y=part(top), width=part(to - at), height=part(bottom - top), class_=css)
+
+
 def dot(at: float, down: float, radius: float, css: str, said: str) -> Html:
     """A circle of `radius` pixels, and what it says when it is pointed at."""
     return tag("circle", tag("title", said), cx=part(at), cy=part(down), r=f"{radius:.1f}", class_=css)

@@ -859,6 +859,39 @@ class ItemCancelled(NamedTuple):
     reason: str
 
 
+class PriceRange(NamedTuple):
+    """What similar items were sold for lately (key `key`; upsert by revision; auction.prices).
+
+    key: Similarity key.
+    level: Level of the key.
+    currency: ISO 4217 code.
+    n: Sales within the horizon.
+    p10: 10 % of the sales were for at most this, minor units.
+    p25: 25 % of the sales were for at most this, minor units.
+    p50: 50 % of the sales were for at most this, minor units.
+    p75: 75 % of the sales were for at most this, minor units.
+    p90: 90 % of the sales were for at most this, minor units.
+    relative_error: Bound of the error of each, relative to the exact price at its rank.
+    horizon_ms: How far the sales reach back, in whole days.
+    revision: Rises with every change.
+    as_of: Clock of the newest change.
+    """
+
+    key: str
+    level: SimilarityLevel
+    currency: str
+    n: int
+    p10: int
+    p25: int
+    p50: int
+    p75: int
+    p90: int
+    relative_error: float
+    horizon_ms: int
+    revision: int
+    as_of: int
+
+
 class Notice(NamedTuple):
     """A person is to be told something (key person; auction.notices).
 
@@ -872,6 +905,7 @@ class Notice(NamedTuple):
     ends_at: End as it stands.
     cause: Place of the record that it follows from: topic id/partition/offset.
     at: Clock at which the rule fired.
+    range: What similar items were sold for, as the auction last knew it; of OUTBID and ENDING_SOON.
     """
 
     notice_id: str
@@ -884,6 +918,7 @@ class Notice(NamedTuple):
     ends_at: int | None
     cause: str
     at: int
+    range: PriceRange | None = None
 
 
 class Quiet(NamedTuple):
@@ -905,6 +940,7 @@ class NoticesOfAuction(NamedTuple):
     price: Price.
     ends_at: End as it stands.
     quiet: Persons who have been told lately that they are outbid.
+    range: What similar items were sold for, as bidders see it.
     """
 
     title: str
@@ -912,6 +948,7 @@ class NoticesOfAuction(NamedTuple):
     price: payments.Money | None
     ends_at: int | None
     quiet: dict[str, Quiet]
+    range: PriceRange | None = None
 
 
 class PriceBin(NamedTuple):
@@ -951,39 +988,6 @@ class PriceHistory(NamedTuple):
     days: tuple[PriceDay, ...]
     newest: int
     revision: int
-
-
-class PriceRange(NamedTuple):
-    """What similar items were sold for lately (key `key`; upsert by revision; auction.prices).
-
-    key: Similarity key.
-    level: Level of the key.
-    currency: ISO 4217 code.
-    n: Sales within the horizon.
-    p10: 10 % of the sales were for at most this, minor units.
-    p25: 25 % of the sales were for at most this, minor units.
-    p50: 50 % of the sales were for at most this, minor units.
-    p75: 75 % of the sales were for at most this, minor units.
-    p90: 90 % of the sales were for at most this, minor units.
-    relative_error: Bound of the error of each, relative to the exact price at its rank.
-    horizon_ms: How far the sales reach back, in whole days.
-    revision: Rises with every change.
-    as_of: Clock of the newest change.
-    """
-
-    key: str
-    level: SimilarityLevel
-    currency: str
-    n: int
-    p10: int
-    p25: int
-    p50: int
-    p75: int
-    p90: int
-    relative_error: float
-    horizon_ms: int
-    revision: int
-    as_of: int
 
 
 class Quote(NamedTuple):
@@ -1042,8 +1046,8 @@ class RangeAsked(NamedTuple):
 
 
 class RangeServed(NamedTuple):
-    """What similar items were sold for, as bidders of a live auction see it (key auction_id; auction.log, and by
-    upsert of asked_at auction.ranges).
+    """What similar items were sold for, as bidders of a live auction see it (key auction_id; auction.log; the
+    history once they see it, and by upsert of asked_at auction.ranges).
 
     auction_id: Auction.
     range: The narrowest range with enough sales; null if not even the widest has them.
@@ -1280,13 +1284,13 @@ RECORDS: dict[str, type[Any]] = {
     "auctions.FundsHeld": FundsHeld,
     "auctions.FundsRefused": FundsRefused,
     "auctions.ItemCancelled": ItemCancelled,
+    "auctions.PriceRange": PriceRange,
     "auctions.Notice": Notice,
     "auctions.Quiet": Quiet,
     "auctions.NoticesOfAuction": NoticesOfAuction,
     "auctions.PriceBin": PriceBin,
     "auctions.PriceDay": PriceDay,
     "auctions.PriceHistory": PriceHistory,
-    "auctions.PriceRange": PriceRange,
     "auctions.Quote": Quote,
     "auctions.SimilarKey": SimilarKey,
     "auctions.TriedLevel": TriedLevel,

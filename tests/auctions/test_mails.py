@@ -7,7 +7,7 @@ import pytest
 
 from auctions.mails import SENTENCES, SUBJECTS, Letterhead, mail_of, message_id, parse_address
 from auctions.notices import notice_id
-from schemas.auctions import Notice, NoticeKind
+from schemas.auctions import Notice, NoticeKind, PriceRange
 from schemas.payments import Money
 from tests.auctions.analysis import HOUR, START
 
@@ -61,6 +61,31 @@ def test_each_kind_has_its_words(kind):
 def test_standing_is_told():
     assert "you lead." in read(mail_of(notice("ENDING_SOON", leads=True), ANN, LETTERHEAD))[1]
     assert "you do not lead." in read(mail_of(notice("ENDING_SOON"), ANN, LETTERHEAD))[1]
+
+
+def priced(level="TAGS", p25=1200, p75=4800, currency="EUR"):
+    return PriceRange("key", level, currency, 41, 1, p25, 2000, p75, 9999, 0.01, 90 * 24 * HOUR, 41, START)
+
+
+@pytest.mark.parametrize("kind", ["OUTBID", "ENDING_SOON"])
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (priced(), "Items with the same tags were usually sold for 12.00 to 48.00 EUR (the middle half of 41 sales in 90 days)."),
+        (priced("CATEGORY", 5000, 5000, "JPY"), "Items of the same category were usually sold for 5000 JPY (the middle half of"),
+    ],
+)
+def test_what_similar_items_were_sold_for(kind, found, words):
+    _, text, page = read(mail_of(notice(kind, range=found), ANN, LETTERHEAD))
+    assert f". {words}" in text and f". {words}" in page
+
+
+@pytest.mark.parametrize("found", [None, priced("ALL")])
+def test_without_similar_items_there_is_no_word_of_prices(found):
+    """The range of everything that was sold is none of similar items."""
+    for kind in ("OUTBID", "ENDING_SOON"):
+        assert bytes(mail_of(notice(kind, range=found), ANN, LETTERHEAD)) == bytes(mail_of(notice(kind), ANN, LETTERHEAD))
+    assert "usually" not in read(mail_of(notice("ENDING_SOON"), ANN, LETTERHEAD))[1]
 
 
 def test_the_same_notice_makes_the_same_bytes():

@@ -4,6 +4,7 @@ import pytest
 
 from auctions import topics
 from auctions.notices import QUIET_MS, Notices, notice_id
+from schemas.auctions import PriceRange, RangeServed, TriedLevel
 from tests.auctions.analysis import HOUR, MINUTE, START, Bench, bid, ending, eur, item, outcome
 
 
@@ -33,6 +34,7 @@ def test_who_loses_the_lead_is_told_at_once(bench):
         START + HOUR,
         cause,
         START + 20,
+        None,
     )
     assert notice == wanted
     assert (bench.outputs[0].topic, bench.outputs[0].key) == (topics.NOTICES.name, b"a")
@@ -161,3 +163,28 @@ def test_the_quiet_period_is_checked():
     assert Notices().quiet_ms == QUIET_MS
     with pytest.raises(ValueError, match="quiet_ms must not be negative, got -1"):
         Notices(-1)
+
+
+# --- price ranges ---
+
+
+def served(n, asked_at=0):
+    found = PriceRange("EUR", "ALL", "EUR", n, 1, 2, 3, 4, 5, 0.01, 90 * 24 * HOUR, n, START) if n else None
+    return RangeServed("x", found, (TriedLevel("ALL", n),), START + asked_at)
+
+
+def test_outbid_and_ending_soon_name_the_range_that_bidders_see(bench):
+    bench.feed(bid("a", 1000, 10))
+    (first,) = bench.feed(bid("b", 1500, 20, price=1050, outbid="a"))
+    assert first.range is None, "nobody has answered yet"
+    bench.feed(served(12), 30)
+    (second,) = bench.feed(bid("a", 2000, 40, price=1550, outbid="b"))
+    assert second.range == served(12).range
+    (late,) = bench.tick(20 + 5 * MINUTE) or bench.feed(bid("b", 2500, 6 * MINUTE, price=2050, outbid="a"))
+    assert late.range == served(12).range
+    for notice in bench.feed(ending(("a", "b"), "b")):
+        assert (notice.kind, notice.range) == ("ENDING_SOON", served(12).range)
+    bench.feed(served(0, 50))
+    (third,) = bench.feed(bid("a", 3000, HOUR - 5 * MINUTE, price=2550, outbid="b"))
+    assert third.range is None, "the newest answer counts, though it found nothing"
+    assert {notice.range for notice in bench.feed(outcome("a", 2550, ("b",)))} == {None}

@@ -6,10 +6,16 @@ import pytest
 
 from auctions import topics
 from auctions.analytics_topics import SALES
+from auctions.checkers import check_all, check_ranges
+from auctions.fraud_traces import FraudTraces
+from auctions.notices import Notices
+from auctions.placement import AdRequests
 from auctions.price_ranges import PriceRanges, Sales
+from auctions.spread import Spreads
 from schemas.auctions import BidPlaced, ItemListed, PriceRange, RangeAsked, RangeServed, TriedLevel
 from schemas.payments import Money
 from schemas.rails import Record
+from tests.auctions import analysis
 from tests.auctions.analysis import DAY, HOUR, MINUTE
 from tests.auctions.system import record_of, run_auctions
 from tests.auctions.world import END, REGISTRY, START, House, item
@@ -30,11 +36,12 @@ def served(asked_at: int, found: PriceRange | None = RANGE) -> RangeServed:
 def test_an_answer_is_shown_to_the_bidders_and_moves_nothing() -> None:
     house = House()
     clock, before = house.shard.clock, house.auction.revision
-    assert house.feed(served(START)) == [served(START)]
-    (output,) = house.outputs
-    assert (output.topic, output.key, output.version, output.origin) == ("auction.ranges", b"x", START, None)
+    assert house.feed(served(START)) == [served(START)] * 2
+    told, shown = house.outputs
+    assert (told.topic, told.key, told.version) == ("auction.bids.history", b"x", None) and told.origin is not None
+    assert (shown.topic, shown.key, shown.version, shown.origin) == ("auction.ranges", b"x", START, None)
     assert (house.shard.clock, house.auction.revision) == (clock, before)
-    assert house.feed(served(START + 1, None)) == [served(START + 1, None)], "nothing was found, and bidders see that"
+    assert house.feed(served(START + 1, None)) == [served(START + 1, None)] * 2, "nothing was found, and bidders see that"
 
 
 @pytest.mark.parametrize("asked_at", [START + 5, START + 4])
@@ -44,7 +51,7 @@ def test_an_answer_that_was_overtaken_is_late(asked_at: int) -> None:
     house.feed(served(START + 5))
     late = house.shard.counts.late
     assert house.feed(served(asked_at)) == [] and house.shard.counts.late == late + 1
-    assert house.feed(served(START + 6)) == [served(START + 6)]
+    assert house.feed(served(START + 6)) == [served(START + 6)] * 2
 
 
 @pytest.mark.parametrize("over", [("cancel",), ("clock @ end",)])
@@ -72,6 +79,23 @@ def test_decisions_are_the_same_with_and_without_ranges() -> None:
                 house.feed(served(START + number))
         told.append(said)
     assert told[0] == told[1] and told[0][-1] == ["SOLD to b 5600"]
+
+
+# --- the other readers of the history ---
+
+
+@pytest.mark.parametrize("reader", [Notices, Spreads, Sales, AdRequests, FraudTraces], ids=lambda kind: kind.__name__)
+def test_every_reader_of_the_history_knows_it(reader: type) -> None:
+    """Before, during and after the auction it makes nobody write anything; the notices alone keep it."""
+    bench = analysis.Bench(reader())
+    assert bench.feed(served(START), 0) == [] and bench.shard.entities == {}
+    bench.feed(analysis.item(), 0)
+    before = dict(bench.shard.entities)
+    assert bench.feed(served(START), 1) == []
+    kept = {"x": before["x"]._replace(range=RANGE)} if reader is Notices else before
+    assert bench.shard.entities == kept
+    bench.feed(analysis.outcome("anna", 5), 2)
+    assert bench.feed(served(START + 1), 3) == [] and bench.shard.entities == {}
 
 
 # --- the whole way ---
@@ -114,6 +138,7 @@ def test_bidders_see_the_narrowest_range_and_what_was_tried_for_it(logs: Any) ->
     given = answers(logs, topics.LOG.name)
     newest = {name: each[-1:] for name, each in given.items()}
     assert answers(logs, topics.RANGES.name) == newest, "of an upsert the loop keeps the newest"
+    assert answers(logs, topics.HISTORY.name) == given, "the history tells all that bidders saw"
     first = {name: each[0] for name, each in given.items()}
     assert first["w0"].range is None and first["w0"].tried == tuple(
         TriedLevel(level, 0) for level in ("TAGS", "CATEGORY", "ALL")
@@ -167,6 +192,34 @@ def test_no_question_waits_for_ever(logs: Any) -> None:
         if isinstance(event, RangeAsked) and not event.tried
     ]
     assert sorted(questions) == sorted(name for name, each in answers(logs, topics.LOG.name).items() for _ in each)
+
+
+def answer_of(name: str, logs: Any) -> tuple[list[Any], int]:
+    """(items of the partition of auction.log, index) of the first answer to that auction."""
+    return next(
+        (items, n)
+        for items in logs[topics.LOG.name].values()
+        for n, (_, event) in enumerate(items)
+        if isinstance(event, RangeServed) and event.auction_id == name
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda items, n: items.pop(n), "answered 0 times"),
+        (lambda items, n: items.append(items[n]), "answered 2 times"),
+        (lambda items, n: items.append((items[n][0], items[n][1]._replace(asked_at=5))), "asked 0 times at 5 "),
+    ],
+    ids=["lost", "twice", "to nobody"],
+)
+def test_the_checker_sees_an_answer(change: Any, complaint: str, logs: Any) -> None:
+    assert check_ranges(logs) == [] and check_ranges({}) == []
+    tampered = {topic: {number: list(items) for number, items in held.items()} for topic, held in logs.items()}
+    change(*answer_of("vase", tampered))
+    (found,) = check_ranges(tampered)
+    assert found.startswith("vase: ") and complaint in found
+    assert found in check_all(tampered) and found not in check_all(tampered, drained=False)
 
 
 def test_a_shard_of_the_house_sees_only_its_own_partition() -> None:

@@ -8,7 +8,7 @@ import pytest
 from auctions.geo_cells import CellRow, Suppressed
 from auctions.geography import cell_of
 from auctions.view_tables import TABLES
-from auctions.views import VIEWS, AlertView, PlacementView, PriceView, RangeView, SpreadView, StoryView, cell_rows
+from auctions.views import VIEWS, AlertView, PlacementView, PriceView, SpreadView, StoryView, cell_rows
 from payments.views import View
 from schemas.auctions import (
     AdPlacement,
@@ -82,7 +82,7 @@ def test_spreads_prices_placements_and_findings() -> None:
     (row,) = rows(PriceView, prices)["price_ranges"]
     assert (row["n"], row["p50"], row["revision"]) == (4, 3, 7)
     tried = (TriedLevel("CATEGORY", 2), TriedLevel("ALL", 4))
-    first, second = rows(RangeView, RangeServed("x", None, tried[:1], 5), RangeServed("x", prices, tried, 6))["auction_ranges"]
+    first, second = rows(StoryView, RangeServed("x", None, tried[:1], 5), RangeServed("x", prices, tried, 6))["auction_ranges"]
     assert (first["level"], first["p90"], first["asked_at"]) == (None, None, 5)
     assert (second["level"], second["p50"], json.loads(second["tried"])) == ("ALL", 3, [["CATEGORY", 2], ["ALL", 4]])
     (row,) = rows(PlacementView, AdPlacement("p", "anna", "y", "x", 0.5, "same category", "t/0/1", 9))["placements"]
@@ -115,4 +115,4 @@ def test_cells_have_places_and_what_is_suppressed_has_none() -> None:
 
 
 def test_each_table_has_a_view_or_is_of_all_partitions() -> None:
-    assert len({table.name for table in TABLES}) == len(TABLES) == len(VIEWS) + 2
+    assert len({table.name for table in TABLES}) == len(TABLES) == len(VIEWS) + 3

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from auctions.view_tables import ADS, ALERTS, AUCTIONS, CELLS, DECISIONS, NOTICES, PRICES, SPREADS
+from auctions.view_tables import ADS, ALERTS, AUCTIONS, CELLS, DECISIONS, NOTICES, PRICES, RANGES, SPREADS
 from auctions.view_tables import TABLES as OF_AUCTIONS
 from payments.view_tables import DERIVED, TABLES
 from transforms.row_batches import RowBatch, pack_rows
@@ -74,6 +74,11 @@ def rows() -> dict[Table, list[Row]]:
         PRICES: [
             ("EUR", "ALL", "EUR", 12, 100, 200, 1_234, 400, 500, 3),
             ("EUR\x1fwatches", "CATEGORY", "EUR", 12, 100, 200, 300, 400, 500, 3),
+        ],
+        RANGES: [
+            ("x", AT - 5_000, *[None] * 8, '[["ALL", 3]]'),
+            ("x", AT - 1_000, "CATEGORY", "EUR", 1_041, 900, 1_111, 1_222, 1_333, 123_456, '[["TAGS", 3], ["CATEGORY", 1041]]'),
+            ("x", AT + 700, "TAGS", "EUR", 10, 900, 1_150, 1_250, 1_400, 1_500, '[["TAGS", 10]]'),
         ],
         ADS: [("p", "bert", "y", "x", "same category", AT)],
         ALERTS: [("a", "SHILL", "bert s", "7.9", 2, AT, EVIDENCE)],

@@ -1,5 +1,6 @@
 """The page's sections about auctions, out of a database that the views made."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,10 @@ def test_both_databases_say_the_same(views: Path) -> None:
         ("OPEN", 1, None),
         ("SOLD", 1, 2_050),
     ]
-    assert [one.auction_id for one, _ in found.stories] == ["x", "it's"] and len(found.stories[0][1]) == 6
+    first, second = found.stories
+    assert (first.auction.auction_id, second.auction.auction_id) == ("x", "it's") and len(first.steps) == 6
+    assert [(seen.level, seen.low, seen.high) for seen in first.seen] == [("CATEGORY", 1_111, 1_333), ("TAGS", 1_150, 1_400)]
+    assert second.seen == [], "where there was none, there is none to show"
     (close,) = found.spreads
     assert (close.mark, close.auctions, close.median, close.widest) == ("CLOSE", 2, 900, 900)
     assert [(cell.cell, cell.bids) for cell in found.cells] == [(CELL, 7), ("", 3)]
@@ -58,6 +62,22 @@ def test_what_the_sections_say(views: Path) -> None:
     assert EVIL not in text and text.count("<svg") == 2 * 3 and "<script" not in text
     row = text[text.index(">lost<") :]
     assert row.index(">1<") < row.index("</tr>")
+
+
+def test_the_prices_of_similar_items_that_bidders_saw(views: Path) -> None:
+    seen, unseen = auction_sections(figures(views), AuctionFacts())[1].split("</figure>")[:2]
+    rows = seen[seen.index(">Prices of similar items<") :].split("<tr>")[2:4]
+    told = [[part.rpartition(">")[2] for part in row.replace("</th>", "</td>").split("</td>")[:-1]] for row in rows]
+    assert told == [
+        ["2025-12-31 23:59:59", "same category", "1,041", "11.11", "12.22", "13.33"],
+        ["2026-01-01 00:00:00", "same tags", "10", "11.50", "12.50", "14.00"],
+    ]
+    assert "Prices in EUR" in seen and "what half of similar items were sold for" in seen
+    # A band for each, from when it was asked to the next, the last to the end; a price at the floor would be at 97 %.
+    boxes = [dict(re.findall(r'(\w+)="([0-9.]+)%"', box)) for box in re.findall("<rect [^>]*>", seen)]
+    assert [(float(box["x"]), float(box["width"])) for box in boxes] == [(1.2, 45.55), (46.75, 52.05)]
+    assert all(0 < float(box["y"]) < float(box["y"]) + float(box["height"]) < 97 for box in boxes)
+    assert "<rect" not in unseen and "similar" not in unseen
 
 
 def cells_at(places: list[tuple[int, int]]) -> list[CellLine]:
