@@ -189,8 +189,8 @@ def test_topics_that_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     ("properties", "flags", "told"),
     [
         ({}, ["--knob=read.fetch_wait_ms=9001"], "read.fetch_wait_ms=9001 must be 1000 below socket.timeout.ms=10000"),
-        ({"SOCKET_TIMEOUT_MS": "1099"}, ["--point=throughput"], "read.fetch_wait_ms=100 must be 1000 below socket.timeout.ms=1099"),
-        ({"SOCKET_TIMEOUT_MS": "1100"}, ["--point=throughput"], ""),
+        ({"SOCKET_TIMEOUT_MS": "1009"}, ["--point=throughput"], "read.fetch_wait_ms=10 must be 1000 below socket.timeout.ms=1009"),
+        ({"SOCKET_TIMEOUT_MS": "1010"}, ["--point=throughput"], ""),
         ({"SOCKET_TIMEOUT_MS": "60000"}, ["--knob=read.fetch_wait_ms=9001"], ""),
         ({}, ["--knob=read.fetch_wait_ms=9000"], ""),
         ({"FETCH_WAIT_MAX_MS": "5"}, ["--knob=read.fetch_wait_ms=9001"], ""),  # the settings win over the knob
