@@ -5,6 +5,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+SECRET = "BEAM_ON_RAILS_CHAOS_SECRET"
+"""The variable with the secret of a run, made anew for each: the password of the broker, and the key of the payment ids behind bids."""
+
 _PIECE = 1 << 20  # bytes that are looked at together
 
 

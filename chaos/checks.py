@@ -23,6 +23,7 @@ from transforms.fold import DEAD_LETTERS
 from transforms.kafka_settings import KafkaSettings
 from transforms.topic_files import read_topic
 
+_SECRET = "the secret"
 _SIGNS = {"DEBIT": -1, "CAPTURE": -1, "CREDIT": 1, "UNWIND": 1}
 
 
@@ -103,13 +104,13 @@ def commands(stack: Stack) -> Iterator[tuple[str, Iterable[bytes]]]:
 
 
 def find_canaries(system: System) -> list[str]:
-    """Invariant 11: the broker's password and a card number of a client, in logs, dead letters, options, checkpoints and pages.
+    """Invariant 11: the secret of the run and a card number of a client, in logs, dead letters, options, checkpoints and pages.
 
     Not looked at: what the broker holds (its users, the topics as clients wrote them) and snapshots, for the card.
     """
-    canaries = {"the broker's password": system.secret, "a card number": system.card}
+    canaries = {_SECRET: system.secret, "a card number": system.card}
     everywhere = [*files(system.folder, "kafka", "live/snapshots"), *pages(system.stack), *commands(system.stack)]
     metrics = (record.value or b"" for record in read_all(system.direct, METRICS.name, METRICS.partitions))
     places = [*everywhere, (METRICS.name, metrics), *letters(system.direct)]
-    secret = {"the broker's password": system.secret}
+    secret = {_SECRET: system.secret}
     return scan(places, canaries) + scan(files(system.snapshots), secret)

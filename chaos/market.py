@@ -11,6 +11,7 @@ from typing import Any
 
 from auctions import topics
 from auctions.intake import client_key as auction_key
+from chaos.canaries import SECRET
 from chaos.reading import read_all
 from payments.intake import client_key as payment_key
 from pipelines import auction_mailer, auctions_live, auctions_verify
@@ -28,7 +29,8 @@ from transforms.kafka_topics import KafkaTopics
 
 REPLAYED = ("Items", "Bids", "House", "Funds", "Notices", "Sales", "Prices")
 STAGES = ("Admission", "Accounts", "Watchdog", *REPLAYED)
-RULES = ("--soon_ms=4000",)
+BACKING_KEY = f"--backing_key=env:{SECRET}"
+RULES = ("--soon_ms=4000", BACKING_KEY)
 FLAGS = (*RULES, f"--only={','.join(STAGES)}")
 
 PEOPLE, MONEY = 24, 10_000_000
@@ -149,7 +151,7 @@ def rest(settings: KafkaSettings, quiet_s: float = _REST_S, patience_s: float = 
 def judge(settings: KafkaSettings, folder: Path) -> list[str]:
     """Every checker of auctions over the topics; the stages folded again byte for byte; and the mails, each with an id of its own."""
     found = auctions_verify.verify_topics(
-        parse_options(["--from_topics"], auctions_verify.VerifyOptions), settings, folder
+        parse_options(["--from_topics", BACKING_KEY], auctions_verify.VerifyOptions), settings, folder
     )
     kept = f"--input={folder / 'topics'}"
     if auctions_live.run([kept, *RULES, f"--only={','.join(REPLAYED)}"]):

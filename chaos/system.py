@@ -18,7 +18,7 @@ from random import Random
 from typing import Any
 
 from chaos import market
-from chaos.canaries import card_number
+from chaos.canaries import SECRET, card_number
 from chaos.load import Load
 from chaos.market import Market
 from chaos.proxy import HOST, Proxy
@@ -39,9 +39,6 @@ from stack.tls import Files
 from transforms.fold import ContractError, Topic
 from transforms.kafka_settings import KafkaSettings, kafka_settings
 from transforms.kafka_topics import KafkaTopics
-
-SECRET = "BEAM_ON_RAILS_CHAOS_SECRET"
-"""The variable with the password of the broker: a canary, made anew for each run."""
 
 DISK_MB = 64
 FRESH_S = 300.0
