@@ -88,13 +88,13 @@ def _facts(auction: Auction, steps: Sequence[Step]) -> str:
 
 def _seen_table(auction: Auction, seen: Sequence[Seen]) -> Html:
     """What bidders saw of similar items, each from when the auction asked: when it was listed, and when its end was near."""
-    heads = (("", "Asked"), ("", "Similar by"), *(("num", name) for name in ("Sold", "Low", "Median", "High")))
+    heads = (("", "Asked"), *(("num", name) for name in ("Low", "Median", "High", "Sold")), ("", "Similar by"))
     rows: list[list[Cell]] = [
         [
             ("when", texts.moment(each.asked_at)[:19]),
-            ("", _LEVELS.get(each.level, spoken(each.level))),
-            ("num", texts.count(each.n)),
             *(("num", texts.money(minor, auction.currency)) for minor in (each.low, each.median, each.high)),
+            ("num", texts.count(each.n)),
+            ("", _LEVELS.get(each.level, spoken(each.level))),
         ]
         for each in seen
     ]

@@ -69,8 +69,8 @@ def test_the_prices_of_similar_items_that_bidders_saw(views: Path) -> None:
     rows = seen[seen.index(">Prices of similar items<") :].split("<tr>")[2:4]
     told = [[part.rpartition(">")[2] for part in row.replace("</th>", "</td>").split("</td>")[:-1]] for row in rows]
     assert told == [
-        ["2025-12-31 23:59:59", "same category", "1,041", "11.11", "12.22", "13.33"],
-        ["2026-01-01 00:00:00", "same tags", "10", "11.50", "12.50", "14.00"],
+        ["2025-12-31 23:59:59", "11.11", "12.22", "13.33", "1,041", "same category"],
+        ["2026-01-01 00:00:00", "11.50", "12.50", "14.00", "10", "same tags"],
     ]
     assert "Prices in EUR" in seen and "what half of similar items were sold for" in seen
     # A band for each, from when it was asked to the next, the last to the end; a price at the floor would be at 97 %.
