@@ -1,12 +1,11 @@
 """The memory of payment ids: for how long, how exactly, how compactly, and as bytes."""
 
-import random
 import sys
 from hashlib import blake2b
 
 import pytest
 
-from payments.memory import Memory, MemoryCodec, _Bucket
+from payments.memory import Memory, MemoryCodec
 
 KEEP = 4_000  # so a bucket is 1000 ms
 
@@ -60,46 +59,14 @@ def test_every_id_is_found_again_among_many(count):
         assert memory.recall(payment_id, b"b%d" % n, 0, count // 2) == (n, True)
 
 
-def test_ids_whose_hashes_collide_are_told_apart():
-    bucket = _Bucket(bytearray())
-    entries = [bytes(8) + bytes([n]) * 8 + bytes(16) for n in range(40)]
-    for entry in entries:
-        bucket.add(entry, 0)
-    assert bytes(bucket.entries) == b"".join(entries)
-    assert sorted(n & 0xFFFFFFFF for n in bucket.index if n) == list(range(1, 41))
-    assert _Bucket(bucket.entries).index == bucket.index
-
-
 def test_an_id_is_told_from_one_with_the_same_first_half():
     memory = Memory(KEEP)
     digest = blake2b(b"p", digest_size=16).digest()
     memory.recall("q", b"", 0, 0)
     (bucket,) = memory._buckets.values()
-    bucket.add(digest[:8] + bytes(8) + bytes(16), int.from_bytes(digest[:8], "little"))
+    bucket.put(digest[:8] + bytes(8) + bytes(16), int.from_bytes(digest[:8], "little"))
     assert memory.recall("p", b"body", 7, 0) is None
     assert memory.recall("p", b"body", 8, 0) == (7, True)
-
-
-def test_a_bucket_from_a_snapshot_has_the_index_that_it_would_have_grown():
-    grown = _Bucket(bytearray())
-    for n in range(70):
-        hashed = random.Random(n).getrandbits(64)
-        grown.add(hashed.to_bytes(8, "little") + bytes(24), hashed)
-        again = _Bucket(bytearray(grown.entries))
-        assert len(again.index) == len(grown.index)
-        assert again.mask == grown.mask
-
-
-def test_an_index_is_at_most_half_full_and_its_size_a_power_of_two():
-    bucket = _Bucket(bytearray())
-    for n in range(1, 3000):
-        hashed = random.Random(n).getrandbits(64)
-        bucket.add(hashed.to_bytes(8, "little") + bytes(24), hashed)
-        size = len(bucket.index)
-        assert size & (size - 1) == 0
-        assert size == bucket.mask + 1
-        assert n * 2 <= size <= max(16, n * 4 + 4)
-        assert bucket.index[hashed & bucket.mask]
 
 
 def test_snapshots_give_the_same_memory_and_the_same_bytes():
