@@ -1,10 +1,9 @@
 """The account: three counters, limits, holds, and the rules that judge a debit (P3, P4). Money is integer minor units throughout."""
 
-import itertools
 from dataclasses import dataclass, field
 
 from payments import codes
-from schemas.payments import Credit, Hold, LedgerLeg, Spending, VelocityRule
+from schemas.payments import Hold, LedgerLeg, Spending, VelocityRule
 from transforms.topic_settings import DAY_MS
 
 MEMORY_MS = 90 * DAY_MS  # how long a credit can be reversed, and how long an ended hold is told from an unknown one
@@ -40,7 +39,6 @@ class Account:
     in_flight: str | None = None
     waiting: tuple[LedgerLeg, ...] = ()
     holds: dict[str, Hold] = field(default_factory=dict)
-    credits: dict[str, Credit] = field(default_factory=dict)
     spending: dict[str, Spending] = field(default_factory=dict)
     last_payment_id: str = ""
 
@@ -117,12 +115,3 @@ class Account:
         """What was counted on `day` and then released or unwound counts no longer; on a later day there is nothing to give back."""
         if self.day == day:
             self.spent = max(0, self.spent - minor)
-
-    def remember_credit(self, payment_id: str, debtor: str, minor: int, clock: int) -> None:
-        """Keeps a credit for reversals. Once a day those that are too old are forgotten; the oldest stand first."""
-        held = self.credits
-        if held and held[next(reversed(held))].at // DAY_MS != clock // DAY_MS:
-            for old in list(itertools.takewhile(lambda name: held[name].at + MEMORY_MS <= clock, held)):
-                del held[old]
-        held.pop(payment_id, None)
-        held[payment_id] = Credit(debtor, minor, clock)

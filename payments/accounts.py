@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 from payments import codes, topics
 from payments.account import MAX_COUNTER, MEMORY_MS, Account
+from payments.credits import Credit
+from payments.ledger import NO_BOUNDS, Ledger, LedgerCodec
 from payments.settings import AccountEvent, change_account, change_rules
 from schemas import load_schema
 from schemas.payments import (
@@ -21,7 +23,6 @@ from schemas.payments import (
     AccountOpened,
     Hold,
     Kind,
-    Ledger,
     LedgerEntry,
     LedgerLeg,
     Leg,
@@ -40,8 +41,6 @@ MAX_WAITING = 64  # debits that may wait behind the gate of one account
 NEVER = -1
 
 _TYPES = {**RECORDS, "payments.Account": Account}
-# Entities are ours, so the bounds on hostile messages do not apply: a busy account remembers many credits.
-_NO_BOUNDS = {"max_bytes": 1 << 31, "max_items": 1 << 31}
 
 
 class AccountProcessor(Processor):
@@ -49,8 +48,8 @@ class AccountProcessor(Processor):
 
     stage = "payments.accounts"
     reads = (LedgerLeg, AccountOpened, AccountLimited, AccountFrozen, AccountClosed, Rule)
-    entity_codec = compile_codec(load_schema("payments.Account"), _TYPES, **_NO_BOUNDS)
-    shared_codec = compile_codec(load_schema("payments.Ledger"), RECORDS, **_NO_BOUNDS)
+    entity_codec = compile_codec(load_schema("payments.Account"), _TYPES, **NO_BOUNDS)
+    shared_codec = LedgerCodec()
 
     def __init__(self) -> None:
         self._legs: dict[str, Callable[[str, Account | None, LedgerLeg, Context], None]] = {
@@ -64,7 +63,7 @@ class AccountProcessor(Processor):
         }
 
     def new_shared(self) -> Ledger:
-        return Ledger({}, {})
+        return Ledger()
 
     def key(self, event: LedgerLeg | AccountEvent | Rule) -> str | None:
         return None if isinstance(event, Rule) else event.account_id
@@ -93,7 +92,7 @@ class AccountProcessor(Processor):
         contra = _contra("outside" if leg.kind == "WITHDRAWAL" else "transit", currency, context)
         reason, detail = account.judge_debit(minor, currency, clock, rules), None
         if reason is None and leg.kind == "REVERSAL":
-            reason, detail = _judge_reversal(account, leg, clock)
+            reason, detail = _judge_reversal(context.shared.credits.get(key, leg.original_payment_id or ""), leg, clock)
         if reason is None and _is_full(contra, minor, context):
             reason = codes.AMOUNT_NOT_ALLOWED
         if reason is not None:
@@ -102,9 +101,7 @@ class AccountProcessor(Processor):
         account.count_debit(minor, clock, rules)
         account.debits_posted += minor
         if leg.kind == "REVERSAL":
-            original = leg.original_payment_id or ""
-            credit = account.credits[original]
-            account.credits[original] = credit._replace(left=credit.left - minor)
+            context.shared.credits.add(key, leg.original_payment_id or "", -minor)
         self._entry(key, account, leg.payment_id, "DEBIT", leg.amount, context, contra, minor)
         if leg.kind == "WITHDRAWAL":
             self._confirm(leg, key, None, context)
@@ -135,7 +132,7 @@ class AccountProcessor(Processor):
             return
         account.credits_posted += minor
         if debtor is not None and leg.kind != "REVERSAL":
-            account.remember_credit(leg.payment_id, debtor, minor, context.clock)
+            context.shared.credits.remember(key, leg.payment_id, debtor, minor, context.clock)
         self._entry(key, account, leg.payment_id, "CREDIT", leg.amount, context, contra, -minor)
         self._confirm(leg, debtor, key, context)
         if leg.gated and debtor is not None:
@@ -154,9 +151,7 @@ class AccountProcessor(Processor):
         elif leg.hops:
             account.give_back(minor, leg.hops[0] // DAY_MS)
         if leg.kind == "REVERSAL":
-            credit = account.credits.get(leg.original_payment_id or "")
-            if credit is not None:
-                account.credits[leg.original_payment_id or ""] = credit._replace(left=credit.left + minor)
+            context.shared.credits.add(key, leg.original_payment_id or "", minor)
         contra = _contra("transit", currency, context)
         self._entry(key, account, leg.payment_id, "UNWIND", leg.amount, context, contra, -minor)
         self._refuse(leg, context, leg.reason)
@@ -472,12 +467,11 @@ def _judge_hold(hold: Hold | None) -> tuple[str | None, str | None]:
     return None, None
 
 
-def _judge_reversal(account: Account, leg: LedgerLeg, clock: int) -> tuple[str | None, str | None]:
+def _judge_reversal(credit: Credit | None, leg: LedgerLeg, clock: int) -> tuple[str | None, str | None]:
     """A reversal gives back a credit of the last 90 days, at most what is left of it, to the one who paid."""
-    credit = account.credits.get(leg.original_payment_id or "")
     if credit is None or credit.at + MEMORY_MS <= clock:
         return codes.NARRATIVE, "original_not_found"
-    if credit.debtor != leg.counterparty:
+    if not credit.was_paid_by(leg.counterparty):
         return codes.UNKNOWN_CREDITOR, "the original was paid by another account"
     if leg.amount.minor > credit.left:
         return codes.AMOUNT_NOT_ALLOWED, "more than is left to reverse"

@@ -1,7 +1,7 @@
 """Snapshots: a shard as bytes, and files of them (contract lines 8 and 9).
 
-A file is a magic word, the SHA-256 of the body, and the body, the Avro encoding of rails.Snapshot. A torn or damaged file is passed over:
-the one before it and a longer piece of the log give the same shard.
+A file is a magic word, the SHA-256 of the body, and the body, the Avro encoding of rails.Snapshot. A torn or damaged file is passed over,
+as is one of an older form: the one before it and a longer piece of the log give the same shard.
 """
 
 import contextlib
@@ -19,13 +19,14 @@ from transforms.avro import compile_codec
 from transforms.errors import BadRecord
 from transforms.fold import ContractError, Counts, Shard
 
-_MAGIC = b"RAILS-SNAPSHOT-1"
+# The number rises with every change of what a snapshot, or the state of a stage in it, is made of: bytes of before are never misread.
+_MAGIC = b"RAILS-SNAPSHOT-2"
 _MAX_BYTES = 1 << 31  # a snapshot is ours, so the bound on hostile messages does not apply
 _CODEC = compile_codec(load_schema("rails.Snapshot"), rails.RECORDS, max_bytes=_MAX_BYTES, max_items=1 << 31)
 
 
 class TornSnapshot(Exception):
-    """The file is not a whole snapshot."""
+    """The file is not a whole snapshot of this form."""
 
 
 class WrongSnapshot(ContractError):
@@ -69,12 +70,13 @@ def _deadlines(shard: Shard) -> Iterator[tuple[int, str, str]]:
 def restore_shard(shard: Shard, data: bytes) -> None:
     """Puts what `encode_shard` wrote into `shard`, a new one of the same stage, topic and partition.
 
-    Raises TornSnapshot for a damaged file, WrongSnapshot for one of another shard or of rules that this code does not know.
+    Raises TornSnapshot for a damaged file or one of an older form, WrongSnapshot for one of another shard, or of rules that this code does
+    not know.
     """
     head = len(_MAGIC) + 32
     body = data[head:]
     if data[: len(_MAGIC)] != _MAGIC or hashlib.sha256(body).digest() != data[len(_MAGIC) : head]:
-        raise TornSnapshot(f"{len(data)} bytes, checksum does not match")
+        raise TornSnapshot(f"{len(data)} bytes, not of this form, or its checksum does not match")
     try:
         snapshot: Snapshot = _CODEC.decode(body)
     except BadRecord as error:

@@ -84,19 +84,6 @@ class Hold(NamedTuple):
     admitted_at: int
 
 
-class Credit(NamedTuple):
-    """State: a credit that may still be reversed.
-
-    debtor: Who paid.
-    left: What is left to give back, minor units.
-    at: When it was posted.
-    """
-
-    debtor: str
-    left: int
-    at: int
-
-
 class Spending(NamedTuple):
     """State: what a velocity rule has counted.
 
@@ -131,7 +118,6 @@ class Account(NamedTuple):
     in_flight: payment_id of the debit that holds the gate.
     waiting: Legs behind the gate, in order.
     holds: By payment_id.
-    credits: By payment_id, oldest first.
     spending: By rule name.
     last_payment_id: Of the last entry.
     """
@@ -154,7 +140,6 @@ class Account(NamedTuple):
     in_flight: str | None
     waiting: tuple[LedgerLeg, ...]
     holds: dict[str, Hold]
-    credits: dict[str, Credit]
     spending: dict[str, Spending]
     last_payment_id: str
 
@@ -294,10 +279,12 @@ class Ledger(NamedTuple):
 
     contra: Balance of each contra account of the shard (in transit, outside), minor units.
     rules: Velocity rules by name.
+    credits: What may still be reversed, as payments/credits.py packs it.
     """
 
     contra: dict[str, int]
     rules: dict[str, VelocityRule]
+    credits: bytes
 
 
 class LedgerEntry(NamedTuple):
@@ -455,7 +442,6 @@ RECORDS: dict[str, type[Any]] = {
     "payments.Money": Money,
     "payments.LedgerLeg": LedgerLeg,
     "payments.Hold": Hold,
-    "payments.Credit": Credit,
     "payments.Spending": Spending,
     "payments.Account": Account,
     "payments.AccountBalance": AccountBalance,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from payments.account import MAX_COUNTER, MEMORY_MS, Account
-from schemas.payments import Credit, Spending, VelocityRule
+from payments.account import MAX_COUNTER, Account
+from schemas.payments import Spending, VelocityRule
 from transforms.topic_settings import DAY_MS
 
 NOON = 20_000 * DAY_MS + DAY_MS // 2
@@ -138,46 +138,3 @@ def test_what_is_given_back_counts_no_longer_on_its_own_day(minor, day, spent):
     one = account(day=20_000, spent=30)
     one.give_back(minor, day)
     assert one.spent == spent
-
-
-def test_credits_are_remembered_for_90_days_oldest_first():
-    one = account()
-    one.remember_credit("p1", "x", 5, NOON)
-    one.remember_credit("p2", "y", 6, NOON + 1)
-    assert one.credits == {"p1": Credit("x", 5, NOON), "p2": Credit("y", 6, NOON + 1)}
-    one.remember_credit("p3", "y", 7, NOON + MEMORY_MS)
-    assert list(one.credits) == ["p2", "p3"]
-    one.remember_credit("p2", "z", 8, NOON + MEMORY_MS)
-    assert list(one.credits.items()) == [
-        ("p3", Credit("y", 7, NOON + MEMORY_MS)),
-        ("p2", Credit("z", 8, NOON + MEMORY_MS)),
-    ]
-
-
-def test_old_credits_are_looked_for_once_a_day():
-    one = account()
-    midnight = 20_000 * DAY_MS
-    one.remember_credit("p1", "x", 5, midnight + 5)
-    one.remember_credit("p2", "x", 5, midnight + MEMORY_MS)
-    assert list(one.credits) == ["p1", "p2"]  # not yet 90 days
-    one.remember_credit("p3", "x", 5, midnight + MEMORY_MS + 5)
-    assert list(one.credits) == ["p1", "p2", "p3"]  # 90 days, but the day has been looked at
-    one.remember_credit("p4", "x", 5, midnight + MEMORY_MS + DAY_MS)
-    assert list(one.credits) == ["p2", "p3", "p4"]
-
-
-def test_remembering_stays_cheap_when_an_account_has_many_credits():
-    """Finding the oldest of a dict that loses its first entries costs more and more; so it must not be looked for at every credit."""
-
-    class Counting(dict):
-        walks = 0
-
-        def __iter__(self):
-            Counting.walks += 1
-            return super().__iter__()
-
-    one = account()
-    one.credits = Counting()
-    for n in range(2_000):
-        one.remember_credit(f"p{n}", "x", 1, NOON + n * (DAY_MS // 500))
-    assert Counting.walks == 4

@@ -5,9 +5,9 @@ import pytest
 from payments import topics
 from payments.account import MAX_COUNTER, MEMORY_MS
 from payments.accounts import MAX_WAITING, AccountProcessor
+from payments.credits import Credits
 from schemas.payments import (
     AccountBalance,
-    Credit,
     Hold,
     LedgerEntry,
     LedgerLeg,
@@ -17,6 +17,7 @@ from schemas.payments import (
 )
 from schemas.rails import DeadLetter
 from tests.payments.world import START, Bench, accounts, closed, frozen, leg, limited, of, opened
+from transforms.snapshots import encode_shard, restore_shard
 from transforms.topic_settings import DAY_MS
 
 EUR = "EUR"
@@ -57,6 +58,12 @@ def status(payment_id, kind, what, minor, hop, at=0, reason=None, detail=None, r
         at=START + at,
         elapsed_ms=at,
     )
+
+
+def remembered(bench, account, payment_id):
+    """(debtor, left, when it was posted) of a credit that may be reversed, or None; the debtor is `a` or another."""
+    credit = bench.shard.shared.credits.get(account, payment_id)
+    return credit and ("a" if credit.was_paid_by("a") else "another", credit.left, credit.at)
 
 
 def without_balances(events):
@@ -104,7 +111,7 @@ def test_a_deposit_is_credited_against_the_outside():
         ("payments.status", b"p"),
     ]
     assert bench.outputs[1].version == 2
-    assert bench.account().credits == {}  # nobody to give it back to
+    assert len(bench.shard.shared.credits) == 0  # nobody to give it back to
 
 
 def test_a_withdrawal_is_debited_against_the_outside():
@@ -153,7 +160,7 @@ def test_a_transfer_is_debited_first_and_only_then_sent_on():
         PaymentConfirmed("p", "TRANSFER", "a", "b", Money(70, EUR), "ref", START, START + 30, (9, 21)),
         status("p", "TRANSFER", "ACCC", 70, 2, 30, reference="ref"),
     ]
-    assert bench.account("b").credits == {"p": Credit("a", 70, START + 30)}
+    assert remembered(bench, "b", "p") == ("a", 70, START + 30)
     assert bench.shard.shared.contra == {"~outside/0/EUR": -100, "~transit/0/EUR": 0}
 
 
@@ -277,7 +284,7 @@ def test_a_capture_posts_a_part_and_releases_the_rest():
     events = bench.feed(credit, 20)
     assert said(events) == [("ACCC", None, None)]
     assert bench.account("b").balance == 45
-    assert bench.account("b").credits == {"c": Credit("a", 45, START + 20)}
+    assert remembered(bench, "b", "c") == ("a", 45, START + 20)
 
 
 def test_a_whole_capture_leaves_nothing_to_release():
@@ -525,13 +532,13 @@ def test_a_reversal_gives_back_from_the_creditor(paid):
     )
     (credit,) = of(LedgerLeg, events)
     assert (credit.leg, credit.account_id, credit.original_payment_id) == ("CREDIT", "a", "o")
-    assert paid.account("b").credits["o"] == Credit("a", 40, START)
+    assert remembered(paid, "b", "o") == ("a", 40, START)
     events = paid.feed(credit, 60)
     assert of(PaymentConfirmed, events) == [
         PaymentConfirmed("r", "REVERSAL", "b", "a", Money(30, EUR), None, START, START + 60, (50, 10))
     ]
     assert paid.account("a").balance == 60
-    assert paid.account("a").credits == {}  # a reversal cannot be reversed
+    assert remembered(paid, "a", "r") is None  # a reversal cannot be reversed
 
 
 def test_not_more_is_reversed_than_is_left(paid):
@@ -545,19 +552,19 @@ def test_not_more_is_reversed_than_is_left(paid):
 def test_a_refused_reversal_restores_what_is_left(paid):
     paid.feed(closed("a"))
     (credit,) = of(LedgerLeg, paid.feed(reversal("r1", 70)))
-    assert paid.account("b").credits["o"].left == 0
+    assert remembered(paid, "b", "o") == ("a", 0, START)
     (unwind,) = paid.feed(credit)
     assert said(paid.feed(unwind)) == [("RJCT", "AC04", None)]
-    assert paid.account("b").credits["o"] == Credit("a", 70, START)
+    assert remembered(paid, "b", "o") == ("a", 70, START)
     assert paid.account("b").balance == 70
 
 
 def test_a_reversal_unwinds_even_when_its_original_is_forgotten(paid):
     (credit,) = of(LedgerLeg, paid.feed(reversal("r1", 70)))
-    paid.account("b").credits.clear()
+    paid.shard.shared.credits = Credits()
     paid.feed(closed("a"))
     assert said(paid.feed(paid.feed(credit)[0])) == [("RJCT", "AC04", None)]
-    assert paid.account("b").credits == {}
+    assert len(paid.shard.shared.credits) == 0
 
 
 @pytest.mark.parametrize(
@@ -755,15 +762,30 @@ def test_unwinds_have_room_above_the_counters():
 # --- state ---
 
 
-def test_an_account_with_very_many_credits_survives_a_snapshot():
+def test_very_many_credits_and_holds_survive_a_snapshot():
     bench = accounts(a=0)
     for n in range(12_000):
-        bench.account().remember_credit(f"payment-{n:040d}", "debtor", 1, START)
-    codec = bench.shard.processor.entity_codec
-    data = codec.encode(bench.account())
-    again = codec.decode(data)
-    assert again == bench.account()
-    assert list(again.credits) == list(bench.account().credits)
+        bench.shard.shared.credits.remember("a", f"payment-{n:040d}", "debtor", 1, START)
+        bench.account().holds[f"hold-{n}"] = Hold(1, 0, "OPEN", -1, None, START)
+    again = Bench(AccountProcessor(), topics.INFLIGHT.name).shard
+    restore_shard(again, encode_shard(bench.shard))
+    assert encode_shard(again) == encode_shard(bench.shard)
+    assert again.entities == bench.shard.entities
+    assert again.shared.credits.get("a", f"payment-{11_999:040d}").left == 1
+
+
+def test_a_restored_shard_answers_reversals_as_before(paid):
+    paid.feed(leg("d0", "CREDIT", "b", 50, kind="DEPOSIT"))
+    paid.feed(reversal("r1", 30))
+    again = Bench(AccountProcessor(), topics.INFLIGHT.name)
+    restore_shard(again.shard, encode_shard(paid.shard))
+    for event, answer in (
+        (reversal("r2", 41), ("RJCT", "AM02", "more than is left to reverse")),
+        (reversal("r3", 10, creditor="c"), ("RJCT", "AC03", "the original was paid by another account")),
+        (reversal("r4", 40), ("ACSP", None, None)),
+    ):
+        assert said(paid.feed(event)) == said(again.feed(event)) == [answer]
+    assert encode_shard(again.shard) == encode_shard(paid.shard)
 
 
 def test_state_survives_its_codec(gated):
@@ -774,8 +796,10 @@ def test_state_survives_its_codec(gated):
     processor = gated.shard.processor
     again = processor.entity_codec.decode(processor.entity_codec.encode(gated.account()))
     assert again == gated.account()
-    shared = processor.shared_codec.decode(processor.shared_codec.encode(gated.shard.shared))
-    assert shared == gated.shard.shared
+    data = processor.shared_codec.encode(gated.shard.shared)
+    shared = processor.shared_codec.decode(data)
+    assert (shared.contra, shared.rules) == (gated.shard.shared.contra, gated.shard.shared.rules)
+    assert processor.shared_codec.encode(shared) == data
 
 
 def test_the_stage_and_what_it_reads_are_constants():

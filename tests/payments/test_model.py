@@ -205,10 +205,11 @@ class Run:
             assert [w.payment_id for w in account.waiting] == [w.payment_id for w in simple.queue]
             states = {hold_id: hold.outcome.lower() for hold_id, hold in account.holds.items()}
             assert states == {hold_id: hold[1] for hold_id, hold in simple.holds.items()}
-            assert {p: c.left for p, c in account.credits.items()} == {
-                p: left for p, (_, left) in simple.received.items()
-            }
+            for payment_id, (debtor, left) in simple.received.items():
+                credit = self.bench.shard.shared.credits.get(name, payment_id)
+                assert credit.left == left and credit.was_paid_by(debtor)
         shard = self.bench.shard
+        assert len(shard.shared.credits) == sum(len(simple.received) for simple in self.model.accounts.values())
         assert sum(a.balance for a in shard.entities.values()) + sum(shard.shared.contra.values()) == 0
         on_their_way = sum(item.amount.minor for item in self.flying if item.leg in ("CREDIT", "UNWIND"))
         assert shard.shared.contra.get("~transit/0/EUR", 0) == on_their_way

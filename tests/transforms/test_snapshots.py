@@ -98,6 +98,13 @@ def test_one_with_the_right_checksum_of_nonsense_is_torn() -> None:
         restore_shard(make_shard(), _MAGIC + hashlib.sha256(body).digest() + body)
 
 
+def test_one_of_an_older_form_is_not_read() -> None:
+    data = encode_shard(full_shard())
+    for number in (b"1", b"3"):
+        with pytest.raises(TornSnapshot, match="not of this form"):
+            restore_shard(make_shard(), _MAGIC[:-1] + number + data[len(_MAGIC) :])
+
+
 class Other(toys.Toy):
     stage = "other"
 
