@@ -80,11 +80,12 @@ class Measure:
         return (*MONEY, *BIDDING) if self.backed else BIDDING
 
 
+# Money behind bids takes all the time that the machine has, and then fuller fetches are what is faster.
 MEASURES = {
     "rate": Measure("rate", False, "throughput", {"per_s": 15_000}),
     "rate_money": Measure("rate", True, "throughput", {"per_s": 4_000}),
     "latency": Measure("latency", False, "latency", {"p50": 60, "p99": 200}),
-    "latency_money": Measure("latency", True, "latency", {"p50": 150, "p99": 500}),
+    "latency_money": Measure("latency", True, "throughput", {"p50": 150, "p99": 500}),
     "end": Measure("end", False, "latency", {"seconds": 5}),
 }
 
@@ -384,7 +385,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--warm", type=int, default=100_000, help="bids of a backlog before all else; a fifth where money is asked for"
     )
     parser.add_argument("--lanes", type=int, default=1)
-    parser.add_argument("--point", default="", help="throughput for rates, latency for all else if none is named")
+    parser.add_argument("--point", default="", help="if none is named throughput for rates and money, latency for all else")
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="STAGES", help="by commas; each group is a job, in workers of its own"
     )
