@@ -114,7 +114,7 @@ class SnapshotStore:
         return posixpath.join(self.root, stage, f"{topic}-{partition}")
 
     def write(self, shard: Shard) -> str:
-        """Writes a snapshot whole (by rename) and prunes old ones. Take it only when the outputs before it are flushed."""
+        """Writes a snapshot whole (by rename) and prunes those before it. Take it only when the outputs before it are flushed."""
         return self.put(*shard.source, shard.offset, encode_shard(shard))
 
     def put(self, stage: str, topic: str, partition: int, offset: int, data: bytes) -> str:
@@ -132,7 +132,7 @@ class SnapshotStore:
             with contextlib.suppress(OSError, BeamIOError):
                 FileSystems.delete([partial])
             raise
-        self.prune(stage, topic, partition)
+        self.prune(stage, topic, partition, offset)
         return path
 
     def offsets(self, stage: str, topic: str, partition: int) -> list[int]:
@@ -155,9 +155,13 @@ class SnapshotStore:
                 continue
         return False
 
-    def prune(self, stage: str, topic: str, partition: int) -> None:
-        """Deletes all but the newest `keep` snapshots."""
+    def prune(self, stage: str, topic: str, partition: int, offset: int) -> None:
+        """Deletes all but the newest `keep` snapshots up to `offset`.
+
+        Those beyond stay, and do not count: where a shard begins anew, because they are damaged or of an older form, they would outlive
+        every one that it takes.
+        """
         folder = self._folder(stage, topic, partition)
-        old = self.offsets(stage, topic, partition)[: -self.keep]
+        old = [each for each in self.offsets(stage, topic, partition) if each <= offset][: -self.keep]
         if old:
-            FileSystems.delete([posixpath.join(folder, f"{offset:020d}.snapshot") for offset in old])
+            FileSystems.delete([posixpath.join(folder, f"{each:020d}.snapshot") for each in old])

@@ -142,6 +142,19 @@ class TestStore:
         assert store.offsets("toy", "toy.in", 0) == [3, 4]
         assert store.offsets("toy", "toy.in", 1) == []
 
+    def test_those_of_a_shard_that_begins_anew_stay(self, tmp_path: Path) -> None:
+        """Those that it had before are of an older form, and beyond it: they neither take its place nor are they in the way."""
+        store, shard, restored = SnapshotStore(str(tmp_path), keep=2), make_shard(), make_shard()
+        for offset in (100, 200):
+            store.put(*shard.source, offset, b"of an older form")
+        for record in records(*[do(A, "add", i) for i in range(3)]):
+            shard.step(record)
+            store.write(shard)
+        assert store.offsets("toy", "toy.in", 0) == [2, 3, 100, 200]
+        assert store.restore(restored) and restored.offset == 3
+        store.put(*shard.source, 300, encode_shard(shard))
+        assert store.offsets("toy", "toy.in", 0) == [200, 300]
+
     def test_writing_again_changes_nothing(self, tmp_path: Path) -> None:
         store, shard = SnapshotStore(str(tmp_path)), full_shard()
         data = [Path(store.write(shard)).read_bytes() for _ in range(2)]
