@@ -1,5 +1,6 @@
 """Retention that overtakes a stopped reader, on a topic of its own: what the payments left behind must stay whole for the checkers."""
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +31,11 @@ _COUNT = 60  # records, before the reader stops and after
 class _Nowhere:
     """A writer whose outputs nobody wants: they are another stage's on the real topics."""
 
+    due_s = math.inf
+
     def write(self, outputs: Sequence[Any]) -> None: ...
+
+    def release(self) -> None: ...
 
     def poll(self, timeout: float = 0) -> None: ...
 

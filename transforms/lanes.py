@@ -136,8 +136,11 @@ class Lane:
         with self._lock:
             if self._desks is None:
                 return
+            writer = self._writer
+            assert writer is not None
             try:
                 self._fold(time.monotonic() + self.knobs.lease_ms / 1000, LEASED_POLL_S)
+                writer.release()  # the next turn may be far away
             except BaseException as error:  # the next turn raises it
                 self._error = error
                 self.drop()
@@ -149,7 +152,7 @@ class Lane:
         tally, now = self._tally, time.monotonic()
         while True:
             reader.seek(self._offsets(desks))
-            left = max(0.0, end - now)
+            left = min(max(0.0, end - now), writer.due_s)  # what the writer keeps back leaves on time, though nothing comes
             found = reader.read(knobs.step_records, left if poll_s is None else min(left, poll_s))
             came = time.monotonic()
             if found:

@@ -7,6 +7,7 @@ them, so that what was lost is written again by another producer.
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -131,7 +132,13 @@ class LogWriter:
             self._held += kept
         self._produce([output for output in outputs if output[0] not in held] if kept else outputs)
 
-    def _release(self) -> None:
+    @property
+    def due_s(self) -> float:
+        """Seconds until what is kept back is to leave with a `poll`; infinite if nothing is."""
+        return max(0.0, self._hold_until - time.monotonic()) if self._held else math.inf
+
+    def release(self) -> None:
+        """Lets go what is kept back: nobody polls for a while."""
         held, self._held = self._held, []
         self._produce(held)
 
@@ -169,7 +176,7 @@ class LogWriter:
     def poll(self, timeout: float = 0) -> None:
         """Serves the producer's events; WriteFailed if one of them was a failure."""
         if self._held and time.monotonic() >= self._hold_until:
-            self._release()
+            self.release()
         self._poll(timeout)
 
     def _poll(self, timeout: float) -> None:
@@ -178,7 +185,7 @@ class LogWriter:
     def flush(self) -> None:
         """Returns when everything is acknowledged by all replicas; WriteFailed if it will not be, or not in time."""
         if self._held:
-            self._release()
+            self.release()
         if left := self._serve(lambda: self._producer.flush(self.knobs.flush_timeout_s)):
             raise self._fail(f"{left} records not acknowledged within {self.knobs.flush_timeout_s:g} s")
 

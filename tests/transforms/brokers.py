@@ -1,5 +1,6 @@
 """A broker in memory, with the reader, the writer and the topic information that a lane opens, and their faults."""
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 
@@ -117,8 +118,12 @@ class FakeWriter:
         assert not self.closed
         self.held += outputs
 
+    due_s = math.inf
+
     def poll(self) -> None:
         self._send(len(self.held) // 2)
+
+    def release(self) -> None: ...
 
     def flush(self) -> None:
         self._send(len(self.held))

@@ -16,14 +16,15 @@ from schemas.rails import Tick, Version
 from tests.transforms import hops
 from tests.transforms.brokers import Broker, FakeReader
 from tests.transforms.hops import BALANCES, EVENTS, IN, LEGS, LETTERS, PAID, TOPICS
-from transforms import lanes
+from transforms import lanes, log_writer
+from transforms.fetched import Fetched
 from transforms.fold import ForkedWriter, Gap, MissingRecord, Shard, UnknownVersion
 from transforms.fold_bounded import Engine
 from transforms.kafka_headers import Headings
 from transforms.lane_types import Claim, LaneKnobs, LaneStalled, Summary, SummaryCoder
 from transforms.lanes import Lane
 from transforms.log_reader import ReadFailed, WrongTopic
-from transforms.log_writer import WriteFailed
+from transforms.log_writer import LogWriter, WriteFailed, WriteKnobs
 from transforms.snapshots import SnapshotStore, encode_shard
 
 NOW = LaneKnobs(stay_ms=0, step_records=9, snapshot_share=1)
@@ -408,6 +409,66 @@ class TestBetweenTurns:
         lane = make_lane(broker, store)
         lane._fold_on()
         assert lane._desks is None and lane._error is None
+
+
+class PatientReader(FakeReader):
+    """Waits for as long as it may where there is nothing, as the real one does."""
+
+    def read(self, most: int, timeout: float) -> list[Fetched]:
+        found = super().read(most, timeout)
+        if not found:
+            time.sleep(timeout)
+        return found
+
+
+class TestWhatIsKeptBack:
+    """With the real writer, before a producer that notes when a leg comes."""
+
+    @pytest.fixture
+    def legs(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        times: list[float] = []
+
+        class Producer:
+            def __init__(self, *_: Any, **__: Any) -> None: ...
+
+            def produce(self, topic: str, *_: Any) -> None:
+                if topic == LEGS.name:
+                    times.append(time.monotonic())
+
+            def poll(self, timeout: float) -> int:
+                return 0
+
+            def flush(self, timeout: float) -> int:
+                return 0
+
+        monkeypatch.setattr(log_writer, "Producer", Producer)
+        return times
+
+    def lane(self, broker: Broker, store: SnapshotStore, hold_ms: int, **knobs: int) -> Lane:
+        engine, keeping = hops.debit_engine(), WriteKnobs(hold_ms=hold_ms, held=frozenset({LEGS.name}))
+        connections = replace(
+            broker.connections(IN),
+            reader=lambda: PatientReader(broker, IN.name),  # type: ignore[arg-type,return-value]
+            writer=lambda: LogWriter({}, keeping),
+        )
+        return Lane(engine, 0, range(IN.partitions), connections, store, LaneKnobs(**knobs))
+
+    def test_it_leaves_on_time_though_nothing_comes(
+        self, broker: Broker, store: SnapshotStore, legs: list[float]
+    ) -> None:
+        pay(broker, 10)
+        began = time.monotonic()
+        self.lane(broker, store, 20, stay_ms=2_000).turn(START)
+        assert legs and max(legs) - began < 1, "a turn that waits for records lets go what it keeps back"
+
+    def test_it_does_not_wait_for_a_turn_that_may_never_come(
+        self, broker: Broker, store: SnapshotStore, legs: list[float]
+    ) -> None:
+        lane = self.lane(broker, store, 60_000, stay_ms=0, lease_ms=300)
+        lane.turn(START)
+        pay(broker, 10)
+        end_of_leases()
+        assert lane._tally.records == 10 and legs
 
 
 class TestSnapshots:

@@ -1,5 +1,6 @@
 """What the writer keeps back and when it leaves; against a producer that notes. All else: tests/stack/test_fold_log_clients.py."""
 
+import math
 from typing import Any
 
 import pytest
@@ -90,6 +91,20 @@ def test_a_second_moment_begins_with_the_next_record(clock: Clock) -> None:
     clock.now += 0.1
     writer.poll()
     assert given(writer) == [("slow", 0, b"2")]
+
+
+def test_it_says_when_what_is_held_is_due(clock: Clock) -> None:
+    writer = LogWriter({}, KNOBS)
+    writer.write([output("soon", 1)])
+    assert writer.due_s == math.inf
+    writer.write([output("slow", 2)])
+    clock.now += 0.06
+    writer.write([output("slow", 4)])
+    assert writer.due_s == pytest.approx(0.04)
+    clock.now += 1
+    assert writer.due_s == 0
+    writer.release()
+    assert writer.due_s == math.inf and given(writer)[1:] == [("slow", 0, b"2"), ("slow", 0, b"4")]
 
 
 def test_nothing_is_held_without_a_time(clock: Clock) -> None:
