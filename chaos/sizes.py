@@ -4,6 +4,7 @@ Faults replace processes all the time, so none is followed from its begin to its
 third of the run looked like with one of the last third: a leak makes old processes larger, or leaves some behind, or its own to successors.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -80,8 +81,8 @@ def _most(values: Sequence[float]) -> float | None:
 COLUMNS = {
     # Offsets are written in more digits as they grow.
     "checkpoint, bytes": Column(lambda look: look.checkpoint_bytes or None, lambda first, _: 0.05 * first + 2_000),
-    # One that was given up may need a moment to end.
-    "workers": Column(lambda look: look.workers, lambda first, _: 1),
+    # A job that was on one TaskManager may come back on both, which has workers of its own on each; and what was given up ends later.
+    "workers": Column(lambda look: look.workers, lambda first, _: first),
     # Clients of Kafka and gRPC keep some threads of connections that were replaced, for a while.
     "threads of a worker": Column(lambda look: _most([each.threads for each in look.of(WORKER)]), lambda first, _: 16),
     # Shards remember payments: ids for a day, what can be reversed for 90 days (docs/performance.md). The rest is malloc's.
@@ -103,11 +104,12 @@ COLUMNS = {
 def growths_of(looks: Sequence[Look]) -> list[Growth]:
     """How each column developed from the first to the last third of the run; those that too few looks have are left out.
 
-    Only looks with as many lanes as the first: with others, workers and checkpoints are of another size.
+    Only looks with as many lanes as most of them: with others, workers and checkpoints are of another size.
     """
     found = []
+    usual = Counter(each.lanes for each in looks).most_common(1)
+    alike = [each for each in looks if each.lanes == usual[0][0]]
     for name, column in COLUMNS.items():
-        alike = [each for each in looks if each.lanes == looks[0].lanes]
         rows = [(value, each.payments) for each in alike if (value := column.figure(each)) is not None]
         if len(rows) < LEAST:
             continue

@@ -91,6 +91,19 @@ class TestJudging:
 
         assert names(series(20, more)) == []
 
+    def test_the_number_of_lanes_that_most_moments_have_is_the_one_that_counts(self) -> None:
+        def rescaled(look: Look, number: int) -> Look:
+            leaking = changed(0, mb=5.0 * number)(look, number)
+            return changed(0, mb=300)(look, number) if number < 5 else leaking._replace(lanes=2)
+
+        assert names(series(20, rescaled)) == ["memory of a worker, MB"]
+
+    def test_a_job_that_comes_back_on_both_task_managers_has_left_nothing_behind(self) -> None:
+        def spread(look: Look, number: int) -> Look:
+            return look._replace(workers=3 if number < 10 else 5)
+
+        assert names(series(20, spread)) == []
+
     def test_too_few_moments_are_no_verdict(self) -> None:
         assert growths_of(series(LEAST - 1)) == [] and growths_of([]) == [] and len(growths_of(series(LEAST))) == len(COLUMNS)
 
