@@ -20,6 +20,10 @@ _ON_ITS_WAY_MS = 1500
 """After a kill: what a killed process had given to the broker may still be read for so long."""
 
 
+_NEAR_S = 8
+"""Confirmations are appended so near to now, by the right clock."""
+
+
 class Done(NamedTuple):
     """What was done, in words. since_ms: what lanes say after that is new. touches: whether the job has to recover."""
 
@@ -152,6 +156,31 @@ def restart_broker(system: System, dice: float) -> Done:
 
 
 # --- launches ---
+
+
+def jump_clock(system: System, dice: float) -> Done:
+    """The broker's clock, of which all append times are, jumps ahead, in every second case behind, and after a while back."""
+    off = int(_between(2 * dice, 20, 90)) if dice < 0.5 else -int(_between(2 * dice - 1, 20, 40))
+    assert system.clock is not None
+    system.clock.move(off)
+    try:
+        _await_clock(system, off)
+        time.sleep(_between(dice, 5, 10))
+    finally:
+        system.clock.move(0)
+    _await_clock(system, 0)
+    return Done(f"the broker's clock {abs(off)} s {'ahead' if off > 0 else 'behind'}, then right again", _now())
+
+
+def _await_clock(system: System, off: int) -> None:
+    """Returns when payments are confirmed at that time; a violation where they are not."""
+
+    def shows() -> bool:
+        system.check()
+        return abs(system.watch.confirmed_at - _now() - 1000 * off) < 1000 * _NEAR_S
+
+    if not wait_until(shows, 30.0):
+        system.violations.append(f"clock-jump: nothing is appended {off} s off the right time")
 
 
 def launch_twice(system: System, dice: float) -> Done:
@@ -343,6 +372,7 @@ FAULTS: dict[str, Fault] = {
     "broker-kill": kill_broker,
     "broker-stop": stop_broker,
     "broker-restart": restart_broker,
+    "clock-jump": jump_clock,
     "twice": launch_twice,
     "rescale": rescale,
     "slow": slow_connections,

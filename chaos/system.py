@@ -19,6 +19,7 @@ from typing import Any
 
 from chaos import market
 from chaos.canaries import SECRET, card_number
+from chaos.clock import Clock
 from chaos.load import Load
 from chaos.market import Market
 from chaos.proxy import HOST, Proxy
@@ -49,9 +50,12 @@ _LATEST_S = 1.5  # a confirmation that is older than that is none of now
 class ProxiedKafka(Kafka):
     """The broker; whoever comes to its secure listener is told to come to `advertised`."""
 
-    def __init__(self, kafka: Kafka, port: int, advertised: int, secret: str) -> None:
+    def __init__(self, kafka: Kafka, port: int, advertised: int, secret: str, clock: Clock | None) -> None:
         super().__init__(kafka.folder, kafka.port, kafka.controller_port, Sasl(port, {"rails": secret}))
-        self.advertised = advertised
+        self.advertised, self.clock = advertised, clock
+
+    def environment(self) -> dict[str, str]:
+        return super().environment() | (self.clock.environment() if self.clock else {})
 
     def properties(self) -> str:
         assert self.sasl is not None
@@ -125,14 +129,17 @@ class System:
         tell: Callable[[str], None],
         accounts: int = 120,
         auctions: bool = False,
+        own_clock: bool = False,
     ) -> None:
-        """`auctions`: their stages run in the same job, and there is a market beside the payments."""
+        """`auctions`: their stages run in the same job, and there is a market beside the payments. `own_clock`: the broker has one that can
+        be moved."""
         self.folder, self.rate, self.lanes, self.tell = folder, rate, lanes, tell
         self.stack = Stack(folder, base, taskmanagers=2, slots=4, workers=1, only=("kafka", "flink", "jobserver"))
         self.secret, self.card = f"Secret{time.time_ns():x}Canary", card_number(Random(time.time_ns()))
         plain = self.stack.services["kafka"]
         assert isinstance(plain, Kafka)
-        self.stack.services["kafka"] = ProxiedKafka(plain, base + _SECURE, base + _PROXY, self.secret)
+        self.clock = Clock(folder) if own_clock else None
+        self.stack.services["kafka"] = ProxiedKafka(plain, base + _SECURE, base + _PROXY, self.secret, self.clock)
         self.proxy = Proxy(base + _PROXY, base + _SECURE)
         self.direct: KafkaSettings = kafka_settings(self.stack.bootstrap, environment={})
         self.violations: list[str] = []

@@ -84,7 +84,9 @@ def _run(options: ChaosOptions, kinds: list[str]) -> int:
     outcomes, looks = list[results.Outcome](), list[Look]()
     with (
         System(
-            folder() / "chaos", base, options.rate, options.lanes, options.seed, tell, auctions=options.auctions
+            *(folder() / "chaos", base, options.rate, options.lanes, options.seed, tell),
+            auctions=options.auctions,
+            own_clock="clock-jump" in kinds,
         ) as system,
         tempfile.TemporaryDirectory(prefix="chaos-topics-") as keep,
     ):

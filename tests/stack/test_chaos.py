@@ -1,4 +1,4 @@
-"""A short chaos run on a stack of its own: four faults of different kinds, no violation, and controls that double."""
+"""A short chaos run on a stack of its own: five faults of different kinds, no violation, and controls that double."""
 
 import json
 import time
@@ -22,16 +22,16 @@ from stack.services import wait_until
 from transforms.kafka_settings import KafkaSettings, kafka_settings
 from transforms.kafka_topics import KafkaTopics
 
-KINDS = ("worker-kill", "taskmanager-kill", "lost-acks", "torn-snapshot")
+KINDS = ("worker-kill", "taskmanager-kill", "lost-acks", "torn-snapshot", "clock-jump")
 
 
-def test_four_faults(
+def test_five_faults(
     free_ports: int, stack_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("BEAM_ON_RAILS_STACK", str(stack_folder))
     monkeypatch.setenv(BASE_VARIABLE, str(free_ports + 100))  # the command takes the hundred after it
     results = stack_folder / "chaos.json"
-    flags = ["--faults=4", "--seed=5", f"--kinds={','.join(KINDS)}", "--rate=60", f"--results={results}"]
+    flags = ["--faults=5", "--seed=5", f"--kinds={','.join(KINDS)}", "--rate=60", f"--results={results}"]
     status = chaos.run(flags)
     told = capfd.readouterr().out
     assert status == 0, told

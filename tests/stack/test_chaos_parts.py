@@ -6,6 +6,7 @@ import random
 import re
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from chaos import canaries, hostile
+from chaos import canaries, faults, hostile
 from chaos.checks import control_reader, wrong_balances
+from chaos.clock import Clock
 from chaos.faults import FAULTS, Done, damage, stopped
 from chaos.proxy import Proxy
 from chaos.results import Control, Outcome, Result, as_json, recovery, summary, table, write_results
@@ -184,6 +186,63 @@ class TestProxy:
     def test_nobody_behind_it(self) -> None:
         with Proxy(free_port(), free_port()) as proxy, client(proxy) as one:
             assert asked(one, b"a") == b""
+
+
+class TestClock:
+    def test_a_process_sees_it_move_and_come_back(self, tmp_path: Path) -> None:
+        clock = Clock(tmp_path)
+
+        def seen() -> float:
+            """How far off the right time it is for a new process."""
+            told = subprocess.run(
+                ["date", "+%s"], env={**os.environ, **clock.environment()}, capture_output=True, check=True
+            )
+            return int(told.stdout) - time.time()
+
+        assert abs(seen()) < 5
+        for off in (45, -30, 0):
+            clock.move(off)
+            assert abs(seen() - off) < 5
+
+    def test_a_process_that_runs_sees_it_move(self, tmp_path: Path) -> None:
+        clock = Clock(tmp_path)
+        command = [sys.executable, "-c", "import sys, time\nfor _ in sys.stdin: print(int(time.time()), flush=True)"]
+        with subprocess.Popen(
+            command, env={**os.environ, **clock.environment()}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdin is not None and process.stdout is not None
+            for off in (0, 45, -30, 0):
+                clock.move(off)
+                process.stdin.write("\n")
+                process.stdin.flush()
+                assert abs(int(process.stdout.readline()) - time.time() - off) < 5
+            process.stdin.close()
+
+    @pytest.mark.parametrize(("dice", "off", "words"), [(0.0, 20, "20 s ahead"), (0.75, -30, "30 s behind")])
+    def test_a_jump_shows_in_append_times_and_is_taken_back(
+        self, dice: float, off: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = Clock(tmp_path)
+        seen: list[int] = []
+
+        def check() -> None:
+            seen.append(clock.off)
+            watch.confirmed_at = int(time.time() * 1000) + 1000 * seen[-1]
+
+        watch = SimpleNamespace(confirmed_at=0)
+        system: Any = SimpleNamespace(clock=clock, watch=watch, check=check, violations=[])
+        monkeypatch.setattr(faults.time, "sleep", lambda seconds: None)
+        done = faults.jump_clock(system, dice)
+        assert words in done.what and seen == [off, 0] and system.violations == []
+
+    def test_a_jump_that_does_not_show_is_a_violation(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = SimpleNamespace(confirmed_at=int(time.time() * 1000))
+        clock = Clock(tmp_path)
+        system: Any = SimpleNamespace(clock=clock, watch=now, check=lambda: None, violations=[])
+        monkeypatch.setattr(faults.time, "sleep", lambda seconds: None)
+        monkeypatch.setattr(faults, "wait_until", lambda true, seconds: true())
+        faults.jump_clock(system, 0.4)
+        assert system.violations == ["clock-jump: nothing is appended 76 s off the right time"]
 
 
 class TestCanaries:
@@ -517,7 +576,7 @@ class TestCommand:
 
 
 def test_the_broker_sends_clients_back_to_the_proxy(tmp_path: Path) -> None:
-    kafka = ProxiedKafka(Kafka(tmp_path, 24192, 24193), 24112, 24111, "s3cret")
+    kafka = ProxiedKafka(Kafka(tmp_path, 24192, 24193), 24112, 24111, "s3cret", None)
     lines = dict(line.split("=", 1) for line in kafka.properties().splitlines())
     assert "SECURE://127.0.0.1:24112" in lines["listeners"]
     assert lines["advertised.listeners"] == "PLAINTEXT://127.0.0.1:24192,SECURE://127.0.0.1:24111"
