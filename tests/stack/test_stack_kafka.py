@@ -24,14 +24,14 @@ def written(bootstrap: dict, topic: str, *values: bytes) -> None:
     producer = Producer({**QUIET, **bootstrap, "acks": "all", "enable.idempotence": True})
     for value in values:
         producer.produce(topic, value, partition=1, timestamp=1000)
-    assert producer.flush(10) == 0
+    assert producer.flush(30) == 0
 
 
 def read(bootstrap: dict, topic: str, count: int) -> list:
     consumer = Consumer({**QUIET, **bootstrap, "group.id": "g", "enable.auto.commit": False})
     try:
         consumer.assign([TopicPartition(topic, 1, 0)])
-        return consumer.consume(count, 10.0)
+        return consumer.consume(count, 30.0)
     finally:
         consumer.close()
 
