@@ -83,15 +83,18 @@ COLUMNS = {
     "checkpoint, bytes": Column(lambda look: look.checkpoint_bytes or None, lambda first, _: 0.05 * first + 2_000),
     # A job that was on one TaskManager may come back on both, which has workers of its own on each; and what was given up ends later.
     "workers": Column(lambda look: look.workers, lambda first, _: first),
-    # Clients of Kafka and gRPC keep some threads of connections that were replaced, for a while.
-    "threads of a worker": Column(lambda look: _most([each.threads for each in look.of(WORKER)]), lambda first, _: 16),
+    # Lanes may come back together where they were apart. Clients of Kafka and gRPC keep some threads of connections that were replaced,
+    # for a while.
+    "threads of a worker": Column(
+        lambda look: _most([each.threads for each in look.of(WORKER)]), lambda first, _: 0.2 * first + 16
+    ),
     # Shards remember payments: ids for a day, what can be reversed for 90 days (docs/performance.md). The rest is malloc's.
     "memory of a worker, MB": Column(
         lambda look: _most([each.mb for each in look.of(WORKER) if each.age_s >= SETTLED_S]),
         lambda first, payments: 0.1 * first + 10 + payments * 1_000 / 2**20,
     ),
     "threads of a TaskManager": Column(
-        lambda look: _most([each.threads for each in look.of(TASKMANAGER)]), lambda first, _: 16
+        lambda look: _most([each.threads for each in look.of(TASKMANAGER)]), lambda first, _: 0.2 * first + 16
     ),
     # Classes are loaded when they are first needed, and Flink keeps the last failures.
     "memory of a TaskManager, MB": Column(

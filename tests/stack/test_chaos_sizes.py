@@ -102,7 +102,10 @@ class TestJudging:
         def spread(look: Look, number: int) -> Look:
             return look._replace(workers=3 if number < 10 else 5)
 
-        assert names(series(20, spread)) == []
+        def together(look: Look, number: int) -> Look:
+            return changed(2, threads=22)(look, number >= 10)
+
+        assert names(series(20, spread)) == names(series(20, together)) == []
 
     def test_too_few_moments_are_no_verdict(self) -> None:
         assert growths_of(series(LEAST - 1)) == [] and growths_of([]) == [] and len(growths_of(series(LEAST))) == len(COLUMNS)
