@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chaos import hostile, retention
+from chaos.clock import Clock
 from chaos.system import System, no_ticks
 from stack.services import wait_until
 
@@ -164,23 +165,23 @@ def jump_clock(system: System, dice: float) -> Done:
     assert system.clock is not None
     system.clock.move(off)
     try:
-        _await_clock(system, off)
+        _await_clock(system, system.clock)
         time.sleep(_between(dice, 5, 10))
     finally:
         system.clock.move(0)
-    _await_clock(system, 0)
+    _await_clock(system, system.clock)
     return Done(f"the broker's clock {abs(off)} s {'ahead' if off > 0 else 'behind'}, then right again", _now())
 
 
-def _await_clock(system: System, off: int) -> None:
-    """Returns when payments are confirmed at that time; a violation where they are not."""
+def _await_clock(system: System, clock: Clock) -> None:
+    """Returns when payments are confirmed by that clock; a violation where they are not."""
 
     def shows() -> bool:
         system.check()
-        return abs(system.watch.confirmed_at - _now() - 1000 * off) < 1000 * _NEAR_S
+        return abs(system.watch.confirmed_at - _now(1000 * clock.off)) < 1000 * _NEAR_S
 
     if not wait_until(shows, 30.0):
-        system.violations.append(f"clock-jump: nothing is appended {off} s off the right time")
+        system.violations.append(f"clock-jump: nothing is appended {clock.off} s off the right time")
 
 
 def launch_twice(system: System, dice: float) -> Done:

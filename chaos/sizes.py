@@ -35,13 +35,15 @@ class Held(NamedTuple):
 
 
 class Look(NamedTuple):
-    """A calm moment. at_s: since the run began; payments: sent until then; checkpoint_bytes: of the newest checkpoint, 0 for none yet.
+    """A calm moment. at_s: since the run began; hosts: TaskManagers that the job is on; payments: sent until then; checkpoint_bytes: of the
+    newest checkpoint, 0 for none yet.
 
     workers: that run, the control's and any that were left behind among them.
     """
 
     at_s: float
     lanes: int
+    hosts: int
     payments: int
     checkpoint_bytes: int
     workers: int
@@ -64,7 +66,7 @@ def look(system: System, at_s: float) -> Look:
     job = system.job.found()
     size = stack.rest.checkpoint_bytes(job["jid"]) if job else 0
     workers = len(stack.worker_pool().workers())
-    return Look(round(at_s, 1), system.lanes, system.load.payments, size, workers, tuple(held))
+    return Look(round(at_s, 1), system.lanes, len(system.hosts()), system.load.payments, size, workers, tuple(held))
 
 
 class Column(NamedTuple):
@@ -81,20 +83,17 @@ def _most(values: Sequence[float]) -> float | None:
 COLUMNS = {
     # Offsets are written in more digits as they grow.
     "checkpoint, bytes": Column(lambda look: look.checkpoint_bytes or None, lambda first, _: 0.05 * first + 2_000),
-    # A job that was on one TaskManager may come back on both, which has workers of its own on each; and what was given up ends later.
-    "workers": Column(lambda look: look.workers, lambda first, _: first),
-    # Lanes may come back together where they were apart. Clients of Kafka and gRPC keep some threads of connections that were replaced,
-    # for a while.
-    "threads of a worker": Column(
-        lambda look: _most([each.threads for each in look.of(WORKER)]), lambda first, _: 0.2 * first + 16
-    ),
+    # One that was given up may need a moment to end.
+    "workers": Column(lambda look: look.workers, lambda first, _: 1),
+    # Clients of Kafka and gRPC keep some threads of connections that were replaced, for a while.
+    "threads of a worker": Column(lambda look: _most([each.threads for each in look.of(WORKER)]), lambda first, _: 16),
     # Shards remember payments: ids for a day, what can be reversed for 90 days (docs/performance.md). The rest is malloc's.
     "memory of a worker, MB": Column(
         lambda look: _most([each.mb for each in look.of(WORKER) if each.age_s >= SETTLED_S]),
         lambda first, payments: 0.1 * first + 10 + payments * 1_000 / 2**20,
     ),
     "threads of a TaskManager": Column(
-        lambda look: _most([each.threads for each in look.of(TASKMANAGER)]), lambda first, _: 0.2 * first + 16
+        lambda look: _most([each.threads for each in look.of(TASKMANAGER)]), lambda first, _: 16
     ),
     # Classes are loaded when they are first needed, and Flink keeps the last failures.
     "memory of a TaskManager, MB": Column(
@@ -104,14 +103,18 @@ COLUMNS = {
 """What is looked at. Per process the largest counts, so that a small one beside it hides nothing."""
 
 
+def _shape(look: Look) -> tuple[int, int]:
+    return look.lanes, look.hosts
+
+
 def growths_of(looks: Sequence[Look]) -> list[Growth]:
     """How each column developed from the first to the last third of the run; those that too few looks have are left out.
 
-    Only looks with as many lanes as most of them: with others, workers and checkpoints are of another size.
+    Only looks with as many lanes, on as many TaskManagers, as most of them: with others, workers and checkpoints are of another size.
     """
     found = []
-    usual = Counter(each.lanes for each in looks).most_common(1)
-    alike = [each for each in looks if each.lanes == usual[0][0]]
+    usual = Counter(map(_shape, looks)).most_common(1)
+    alike = [each for each in looks if _shape(each) == usual[0][0]]
     for name, column in COLUMNS.items():
         rows = [(value, each.payments) for each in alike if (value := column.figure(each)) is not None]
         if len(rows) < LEAST:

@@ -19,6 +19,7 @@ from stack.flink import Rest
 CALM = Look(
     0.0,
     1,
+    1,
     0,
     31_000,
     2,
@@ -98,14 +99,12 @@ class TestJudging:
 
         assert names(series(20, rescaled)) == ["memory of a worker, MB"]
 
-    def test_a_job_that_comes_back_on_both_task_managers_has_left_nothing_behind(self) -> None:
+    def test_moments_with_the_job_on_other_task_managers_do_not_count(self) -> None:
         def spread(look: Look, number: int) -> Look:
-            return look._replace(workers=3 if number < 10 else 5)
+            return changed(2, threads=40)(look, 1)._replace(hosts=2, workers=5) if number > 11 else look
 
-        def together(look: Look, number: int) -> Look:
-            return changed(2, threads=22)(look, number >= 10)
-
-        assert names(series(20, spread)) == names(series(20, together)) == []
+        assert names(series(20, spread)) == []
+        assert names([each._replace(hosts=1) for each in series(20, spread)]) == ["workers", "threads of a TaskManager"]
 
     def test_too_few_moments_are_no_verdict(self) -> None:
         assert growths_of(series(LEAST - 1)) == [] and growths_of([]) == [] and len(growths_of(series(LEAST))) == len(COLUMNS)
@@ -152,6 +151,9 @@ class Watched:
     def workers(self) -> list[int]:
         return [self.process.pid, 2**22 + 1]
 
+    def hosts(self) -> list[str]:
+        return ["taskmanager-1"] if self.job.found() else []
+
     def grow(self) -> None:
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write("more\n")
@@ -184,7 +186,7 @@ class TestLooking:
             process.kill()
         system.job = SimpleNamespace(found=lambda: None)
         system.stack.services = {"taskmanager-1": SimpleNamespace(process=SimpleNamespace(pid=None))}
-        assert look(system, 2.0) == Look(2.0, 1, 7, 0, 3, ())
+        assert look(system, 2.0) == Look(2.0, 1, 0, 7, 0, 3, ())
         system.job = SimpleNamespace(found=lambda: {"jid": "another"})
         assert look(system, 2.0).checkpoint_bytes == 0
 
