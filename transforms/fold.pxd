@@ -52,5 +52,5 @@ cdef class Shard:
     cpdef _refuse(self, record, error, Context context, Py_ssize_t before)
 
 
-@cython.locals(split=dict, lists=tuple, one=tuple, caused=list, written=list)
-cpdef split_by_place(list times, list emitted)
+@cython.locals(split=dict, lists=tuple, one=tuple, held=tuple, caused=list, written=list)
+cpdef split_by_place(list times, list emitted, dict newest)

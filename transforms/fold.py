@@ -619,10 +619,23 @@ def dead_letter(source: Source, record: Record, error: BadRecord, attempt: int =
     )
 
 
-def split_by_place(times: list[int], emitted: list[Emitted]) -> dict[tuple[str, int], tuple[list[int], list[Emitted]]]:
-    """What was emitted, by target topic and partition, in order, each with its time."""
+Newest = dict[tuple[str, bytes | None], tuple[int, Emitted]]
+"""The upserts of a shard that no other has overtaken: topic and key → append time of the cause, upsert."""
+
+
+def split_by_place(
+    times: list[int], emitted: list[Emitted], newest: Newest
+) -> dict[tuple[str, int], tuple[list[int], list[Emitted]]]:
+    """The log outputs among what was emitted, by target topic and partition, in order, each with its time; upserts go to `newest`."""
     split: dict[tuple[str, int], tuple[list[int], list[Emitted]]] = {}
     for at, one in zip(times, emitted, strict=True):
+        version = one[6]
+        if version is not None:
+            target = (one[0], one[2])
+            held = newest.get(target)
+            if held is None or version > held[1][6]:  # type: ignore[operator] # it is an upsert, so it has a version
+                newest[target] = at, one
+            continue
         place = (one[0], one[1])
         lists = split.get(place)
         if lists is None:

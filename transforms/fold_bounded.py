@@ -12,7 +12,7 @@ from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 from schemas.rails import Record
 from transforms.chunks import CHUNK_RECORDS, Chunk, by_partition, by_place, records_in_order, unpack_chunk
 from transforms.event_runs import RunReader
-from transforms.fold import Emitted, Gap, Shard, split_by_place
+from transforms.fold import Emitted, Gap, Newest, Shard, split_by_place
 from transforms.garbage import collect_rarely
 from transforms.log_merge import merge_streams
 from transforms.loop import Stage
@@ -70,23 +70,17 @@ class Fold(beam.PTransform):
         self.make_engine, self.start_from = make_engine, start_from
 
     def expand(self, chunks: beam.PCollection) -> Any:  # a Folded; Beam warns of hints that are no PCollections
+        fold = beam.ParDo(_FoldShard(self.make_engine, self.start_from))
         folded = (
             chunks
             | "ByPartition" >> beam.Map(by_partition).with_output_types(tuple[int, Chunk])
             | "Group" >> beam.GroupByKey()
             | "Fold"
-            >> beam.ParDo(_FoldShard(self.make_engine, self.start_from)).with_outputs(
+            >> fold.with_output_types(Chunk, summaries=bytes, snapshots=Snapshotted).with_outputs(
                 "summaries", "snapshots", main="outputs"
             )
         )
-        # Their coders are those of their types even where a runner cuts the graph in front of the next step.
-        folded.outputs.element_type, folded.summaries.element_type = Chunk, bytes
-        folded.snapshots.element_type = convert_to_beam_type(Snapshotted)
-        return Folded(
-            folded.outputs | "Outputs" >> beam.Map(same).with_output_types(Chunk),
-            folded.summaries | "Summaries" >> beam.Map(same).with_output_types(bytes),
-            folded.snapshots | "Snapshots" >> beam.Map(same).with_output_types(Snapshotted),
-        )
+        return Folded(folded.outputs, folded.summaries, folded.snapshots)
 
 
 def same(element: Any) -> Any:
@@ -111,11 +105,17 @@ class _FoldShard(beam.DoFn):
         streams: dict[tuple[str, int], _Stream] = {}
         if self.start_from is not None:
             self.start_from.restore(shard)
+        newest: Newest = {}
         for times, emitted in fold_chunks(shard, chunks, self.engine.registry):
-            for place, (caused, written) in split_by_place(times, emitted).items():
+            for place, (caused, written) in split_by_place(times, emitted, newest).items():
                 if place not in streams:
                     streams[place] = _Stream(*place, encoder)
                 yield from streams[place].add(caused, written)
+        for at, one in sorted(newest.values(), key=lambda upsert: (upsert[0], upsert[1][2] or b"")):
+            place = one[:2]
+            if place not in streams:
+                streams[place] = _Stream(*place, encoder)
+            yield from streams[place].add([at], [one])
         for _, stream in sorted(streams.items()):
             if stream.emitted:
                 yield stream.close_chunk()

@@ -15,7 +15,7 @@ from tests.proto import assert_no_pickled_coders
 from tests.transforms import toys
 from tests.transforms.toys import do, key_of, make_engine, make_shard, records
 from transforms.chunks import Chunk, pack_chunks, unpack_chunk
-from transforms.fold import fold
+from transforms.fold import Output, fold
 from transforms.fold_bounded import AppendOutputs, Fold, WriteSnapshots, skip_folded
 from transforms.snapshots import SnapshotStore, encode_shard
 from transforms.topic_files import WriteTopics, read_topic
@@ -47,16 +47,24 @@ def given(p: beam.Pipeline, made: list[Chunk]) -> beam.PCollection:
 
 
 def expected() -> dict[tuple[str, int], list[Record]]:
-    """What a plain fold writes, in the order of the topics that `AppendOutputs` makes."""
+    """What a plain fold writes, of upserts the last of each key, in the order of the topics that `AppendOutputs` makes."""
     written: dict[tuple[str, int], list[tuple[tuple[object, ...], Record]]] = {}
     for partition, log in logs().items():
         shard = make_shard(partition)
+        upserts: dict[bytes | None, tuple[Output, int]] = {}
+        outputs: list[tuple[Output, int]] = []
         for record in log:
-            for o in shard.step(record):
-                value = toys.EVENTS.encode(o.event)
-                place = (o.origin.source, *o.origin[1:3], b"") if o.origin else ((), 0, 0, o.key)
-                entry = ((record.at, *place), Record(0, record.at, o.key, value, o.origin, ()))
-                written.setdefault((o.topic, o.partition), []).append(entry)
+            for output in shard.step(record):
+                if output.origin is None:
+                    upserts[output.key] = output, record.at
+                else:
+                    outputs.append((output, record.at))
+        assert upserts and len({at for _, at in upserts.values()}) > 1
+        for o, at in [*outputs, *upserts.values()]:
+            value = toys.EVENTS.encode(o.event)
+            place = (o.origin.source, *o.origin[1:3], b"") if o.origin else ((), 0, 0, o.key)
+            entry = ((at, *place), Record(0, at, o.key, value, o.origin, ()))
+            written.setdefault((o.topic, o.partition), []).append(entry)
     return {
         target: [record._replace(offset=i) for i, (_, record) in enumerate(sorted(entries, key=lambda e: e[0]))]
         for target, entries in written.items()
