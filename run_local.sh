@@ -96,7 +96,7 @@ run_tests() {
         say "the engine as it is compiled"
         BEAM_ON_RAILS_NATIVE=1 "$python" -m pytest -q -n "${BEAM_ON_RAILS_TEST_WORKERS:-2}" \
             tests/transforms/test_{native,avro,hostile,contract,fold,fold_run,loop,snapshots,replay}.py \
-            tests/transforms/test_{event_runs,output_batches,fold_bounded}.py tests/pipelines/test_payments.py \
+            tests/transforms/test_{event_runs,output_batches,fold_bounded,lane_values,lane_desk}.py tests/pipelines/test_payments.py \
             --cov --cov-report= || status=1
     fi
     export BEAM_ON_RAILS_NATIVE=0 # the rest of coverage: it sees Python only

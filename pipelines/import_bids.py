@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 
 from auctions.imports import Imported, map_row, order_events
 from auctions.intake import client_key
@@ -60,8 +59,8 @@ def build_pipeline(
 ) -> None:
     """Writes the container, the rejected rows, and the counts as lines `[what, how many]`."""
     csvs = p | "ReadCsv" >> read
-    mapped = csvs.rows | "MapRows" >> beam.ParDo(_MapRow(mapping, read.form)).with_outputs("rejected", main="rows")
-    mapped.rows.element_type, mapped.rejected.element_type = convert_to_beam_type(Row), BadCsvRow
+    step = beam.ParDo(_MapRow(mapping, read.form)).with_output_types(Row, rejected=BadCsvRow)
+    mapped = csvs.rows | "MapRows" >> step.with_outputs("rejected", main="rows")
     # Without any row there is still a container to write, an empty one.
     nothing = p | "Empty" >> beam.Create([("", 0, 0, b"", b"")], reshuffle=False).with_output_types(Row)
     items = (

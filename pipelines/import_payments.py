@@ -106,10 +106,10 @@ class MapRows(beam.PTransform):
         self.mapping, self.form = mapping, form
 
     def expand(self, rows: Any) -> Any:
-        step = beam.ParDo(_MapRow(self.mapping, self.form)).with_output_types(Record)
+        step = beam.ParDo(_MapRow(self.mapping, self.form)).with_output_types(
+            Record, accounts=tuple[str, tuple[int, str]], rejected=BadCsvRow
+        )
         made = rows | "Map" >> step.with_outputs("accounts", "rejected", main="payments")
-        made.accounts.element_type = beam.typehints.Tuple[str, beam.typehints.Tuple[int, str]]
-        made.rejected.element_type = BadCsvRow
         return Mapped(made.payments, made.accounts, made.rejected)
 
 

@@ -147,14 +147,13 @@ class ReadCsv(beam.PTransform):
             read_header(path, self.form)
 
     def expand(self, root: Any) -> Any:
-        read = beam.ParDo(_Read(self.form)).with_output_types(CsvRow).with_outputs("bad", main="rows")
+        read = beam.ParDo(_Read(self.form)).with_output_types(CsvRow, bad=BadCsvRow)
         split = (
             root
             | "Files" >> beam.Create(list(enumerate(self._paths)), reshuffle=False).with_output_types(tuple[int, str])
             | "Spread" >> beam.GroupByKey()
-            | "Read" >> read
+            | "Read" >> read.with_outputs("bad", main="rows")
         )
-        split.bad.element_type = BadCsvRow  # Beam gives all outputs of a step one type
         return CsvRows(split.rows, split.bad)
 
 

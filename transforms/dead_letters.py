@@ -73,9 +73,9 @@ class WithDeadLetters(beam.PTransform):
 
     def expand(self, chunks: Any) -> Any:
         judge = _Judge(self.stage, self.function, self.result_type is Record)
-        judged = chunks | "Judge" >> beam.ParDo(judge).with_outputs("dead_letters", "counts", main="oks")
-        judged.oks.element_type = Chunk if self.result_type is Record else self.result_type
-        judged.dead_letters.element_type, judged.counts.element_type = DeadLetter, BadCounts
+        ok = Chunk if self.result_type is Record else self.result_type
+        step = beam.ParDo(judge).with_output_types(ok, dead_letters=DeadLetter, counts=BadCounts)
+        judged = chunks | "Judge" >> step.with_outputs("dead_letters", "counts", main="oks")
         return Judged(judged.oks, judged.dead_letters, judged.counts)
 
 

@@ -146,10 +146,8 @@ class DropRepeats(beam.PTransform):
             drop: DoFn = _DropFromWhole(self._id_of, self._ttl)
         else:
             drop = _DropInState(self._id_of, self._ttl)
-        dropped = keyed | "Drop" >> beam.ParDo(drop).with_output_types(Chunk).with_outputs(
-            "repeats", "bad", main="records"
-        )
-        dropped.repeats.element_type, dropped.bad.element_type = Repeat, BadRow
+        step = beam.ParDo(drop).with_output_types(Chunk, repeats=Repeat, bad=BadRow)
+        dropped = keyed | "Drop" >> step.with_outputs("repeats", "bad", main="records")
         return Deduplicated(dropped.records, dropped.repeats, dropped.bad)
 
 

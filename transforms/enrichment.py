@@ -100,10 +100,8 @@ class EnrichFromTable(beam.PTransform):
             look_up = beam.ParDo(_LookUp(self._rows, None, self._by), table=pvalue.AsDict(self._table))
         else:
             look_up = beam.ParDo(_LookUp(self._rows, self._table, self._by))
-        found = chunks | "Look up" >> look_up.with_output_types(EnrichedRow).with_outputs(
-            "unmatched", "bad", main="results"
-        )
-        found.unmatched.element_type, found.bad.element_type = UnknownRow, BadRow
+        step = look_up.with_output_types(EnrichedRow, unmatched=UnknownRow, bad=BadRow)
+        found = chunks | "Look up" >> step.with_outputs("unmatched", "bad", main="results")
         return Enriched(found.results, found.unmatched, found.bad)
 
 

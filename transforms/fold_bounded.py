@@ -7,7 +7,6 @@ from operator import attrgetter
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 
 from schemas.rails import Record
 from transforms.chunks import CHUNK_RECORDS, Chunk, by_partition, by_place, records_in_order, unpack_chunk
@@ -81,11 +80,6 @@ class Fold(beam.PTransform):
             )
         )
         return Folded(folded.outputs, folded.summaries, folded.snapshots)
-
-
-def same(element: Any) -> Any:
-    """For a step that only names a type: the coder of a side output where a runner cuts the graph."""
-    return element
 
 
 class _FoldShard(beam.DoFn):

@@ -109,7 +109,6 @@ class _Join(beam.PTransform):
             joined = packs | "Group" >> beam.GroupByKey() | "Join" >> _outputs(_JoinWhole(self._join))
         else:
             joined = packs | "Join" >> _outputs(_JoinInState(self._join))
-        joined.unmatched.element_type, joined.late.element_type = UnmatchedRow, LateJoinRow
         late = (*(one.late for one in packed), joined.late) | "Late" >> beam.Flatten()
         bad = tuple(one.bad for one in packed) | "Bad" >> beam.Flatten()
         return Joined(joined.results, joined.unmatched, late, bad)
@@ -119,15 +118,13 @@ class _Join(beam.PTransform):
         if not isinstance(chunks.windowing.windowfn, GlobalWindows):
             raise ValueError(f"the {name} chunks must be in the global window, not in {chunks.windowing.windowfn!r}")
         make = _Pack(self._rows[side], side, self._join.grace_ms, self._buckets, self._tombstones[side])
-        packed = chunks | f"Pack {name}" >> beam.ParDo(make).with_output_types(tuple[int, bytes]).with_outputs(
-            "late", "bad", main="packs"
-        )
-        packed.late.element_type, packed.bad.element_type = LateJoinRow, BadRow
-        return packed
+        step = beam.ParDo(make).with_output_types(tuple[int, bytes], late=LateJoinRow, bad=BadRow)
+        return chunks | f"Pack {name}" >> step.with_outputs("late", "bad", main="packs")
 
 
 def _outputs(join: DoFn) -> Any:
-    return beam.ParDo(join).with_output_types(JoinedRow).with_outputs("unmatched", "late", main="results")
+    step = beam.ParDo(join).with_output_types(JoinedRow, unmatched=UnmatchedRow, late=LateJoinRow)
+    return step.with_outputs("unmatched", "late", main="results")
 
 
 class JoinByInterval(_Join):

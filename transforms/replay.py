@@ -10,12 +10,11 @@ from operator import itemgetter
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 
 from schemas.rails import Record, Source
 from transforms.chunks import CHUNK_RECORDS, Chunk, by_partition, by_place, encode_record, records_in_order
 from transforms.fold import Emitted
-from transforms.fold_bounded import Engine, fold_chunks, same, shard_summary
+from transforms.fold_bounded import Engine, fold_chunks, shard_summary
 from transforms.garbage import collect_rarely
 from transforms.output_batches import OutputEncoder
 
@@ -49,12 +48,14 @@ class CompareReplay(beam.PTransform):
 
     def expand(self, chunks: beam.PCollection) -> Any:  # a Replayed; Beam warns of hints that are no PCollections
         topic, wanted = self.topic, self.compared | self.upserts
-        folded = (
+        fold = beam.ParDo(_FoldAgain(self.make_engine, wanted)).with_output_types(_Block, summaries=bytes)
+        compare = beam.ParDo(_CompareBlocks()).with_output_types(int, differences=str)
+        again = (
             chunks
             | "Input" >> beam.Filter(lambda chunk: chunk.topic == topic)
             | "ByPartition" >> beam.Map(by_partition).with_output_types(tuple[int, Chunk])
             | "GroupInput" >> beam.GroupByKey()
-            | "FoldAgain" >> beam.ParDo(_FoldAgain(self.make_engine, wanted)).with_outputs("summaries", main="blocks")
+            | "FoldAgain" >> fold.with_outputs("summaries", main="blocks")
         )
         recorded = (
             chunks
@@ -63,21 +64,13 @@ class CompareReplay(beam.PTransform):
             | "GroupRecorded" >> beam.GroupByKey()
             | "Split" >> beam.ParDo(_SplitRecorded(self.make_engine, self.upserts)).with_output_types(_Block)
         )
-        # Tagged outputs have coders of their types only where they are told so.
-        folded.blocks.element_type, folded.summaries.element_type = convert_to_beam_type(_Block), bytes
-        again = folded.blocks | "AgainBlocks" >> beam.Map(same).with_output_types(_Block)
         compared = (
-            (recorded, again)
+            (recorded, again.blocks)
             | "Together" >> beam.Flatten()
             | "GroupBlocks" >> beam.GroupByKey()
-            | "Compare" >> beam.ParDo(_CompareBlocks()).with_outputs("differences", main="compared")
+            | "Compare" >> compare.with_outputs("differences", main="compared")
         )
-        compared.differences.element_type, compared.compared.element_type = str, int
-        return Replayed(
-            compared.differences | "Differences" >> beam.Map(same).with_output_types(str),
-            compared.compared | "Compared" >> beam.Map(same).with_output_types(int),
-            folded.summaries | "Summaries" >> beam.Map(same).with_output_types(bytes),
-        )
+        return Replayed(compared.differences, compared.compared, again.summaries)
 
 
 _new = tuple.__new__  # builds records without a call of their own constructor

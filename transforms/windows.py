@@ -216,11 +216,8 @@ class AggregateByWindow(beam.PTransform):
         window, aggregate = self._window, self._aggregate
         new = partial(new_partials, self._rows, window, aggregate, self._lateness)
         make = (_MakeBatches if chunks.is_bounded else _MakePartials)(new, window, aggregate)
-        pairs = tuple[bytes, bytes]
-        made = chunks | "Make partials" >> beam.ParDo(make).with_output_types(pairs).with_outputs(
-            "late", "bad", main="partials"
-        )
-        made.late.element_type, made.bad.element_type = LateRow, BadRow
+        step = beam.ParDo(make).with_output_types(tuple[bytes, bytes], late=LateRow, bad=BadRow)
+        made = chunks | "Make partials" >> step.with_outputs("late", "bad", main="partials")
         if chunks.is_bounded:
             results = (
                 made.partials
@@ -238,7 +235,7 @@ class AggregateByWindow(beam.PTransform):
             results = (
                 made.partials
                 | "Window" >> windows
-                | "Merge" >> beam.CombinePerKey(MergePartials(aggregate)).with_output_types(pairs)
+                | "Merge" >> beam.CombinePerKey(MergePartials(aggregate)).with_output_types(tuple[bytes, bytes])
                 | "Make rows" >> beam.ParDo(_MakeRows(window)).with_output_types(WindowRow)
                 | "Unwindow" >> beam.WindowInto(GlobalWindows())
             )
