@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from payments import codes, topics
 from payments.account import MAX_COUNTER, MEMORY_MS, Account
-from payments.credits import Credit
+from payments.credits import Credit, Credits
 from payments.ledger import NO_BOUNDS, Ledger, LedgerCodec
 from payments.settings import AccountEvent, change_account, change_rules
 from schemas import load_schema
@@ -49,9 +49,13 @@ class AccountProcessor(Processor):
     stage = "payments.accounts"
     reads = (LedgerLeg, AccountOpened, AccountLimited, AccountFrozen, AccountClosed, Rule)
     entity_codec = compile_codec(load_schema("payments.Account"), _TYPES, **NO_BOUNDS)
-    shared_codec = LedgerCodec()
 
-    def __init__(self) -> None:
+    def __init__(self, reversal_ms: int = MEMORY_MS) -> None:
+        """`reversal_ms`: how long a credit can be reversed, and an ended hold is told from an unknown one."""
+        if reversal_ms < 1:
+            raise ValueError(f"reversal_ms must be positive, got {reversal_ms}")
+        self.reversal_ms = reversal_ms
+        self.shared_codec = LedgerCodec(reversal_ms)
         self._legs: dict[str, Callable[[str, Account | None, LedgerLeg, Context], None]] = {
             "DEBIT": self._debit,
             "CREDIT": self._credit,
@@ -63,7 +67,7 @@ class AccountProcessor(Processor):
         }
 
     def new_shared(self) -> Ledger:
-        return Ledger()
+        return Ledger(credits=Credits(self.reversal_ms))
 
     def key(self, event: LedgerLeg | AccountEvent | Rule) -> str | None:
         return None if isinstance(event, Rule) else event.account_id
@@ -92,7 +96,8 @@ class AccountProcessor(Processor):
         contra = _contra("outside" if leg.kind == "WITHDRAWAL" else "transit", currency, context)
         reason, detail = account.judge_debit(minor, currency, clock, rules), None
         if reason is None and leg.kind == "REVERSAL":
-            reason, detail = _judge_reversal(context.shared.credits.get(key, leg.original_payment_id or ""), leg, clock)
+            credit = context.shared.credits.get(key, leg.original_payment_id or "")
+            reason, detail = _judge_reversal(credit, leg, clock - self.reversal_ms)
         if reason is None and _is_full(contra, minor, context):
             reason = codes.AMOUNT_NOT_ALLOWED
         if reason is not None:
@@ -264,7 +269,7 @@ class AccountProcessor(Processor):
         self._entry(key, account, payment_id, "RELEASE", Money(minor, account.currency), context)
 
     def _end_hold(self, account: Account, hold_id: str, hold: Hold, outcome: str, context: Context) -> None:
-        until = context.clock + MEMORY_MS
+        until = context.clock + self.reversal_ms
         account.holds[hold_id] = hold._replace(outcome=outcome, until=until)  # type: ignore[arg-type]
         context.set_deadline(hold_id, until)
 
@@ -467,9 +472,9 @@ def _judge_hold(hold: Hold | None) -> tuple[str | None, str | None]:
     return None, None
 
 
-def _judge_reversal(credit: Credit | None, leg: LedgerLeg, clock: int) -> tuple[str | None, str | None]:
-    """A reversal gives back a credit of the last 90 days, at most what is left of it, to the one who paid."""
-    if credit is None or credit.at + MEMORY_MS <= clock:
+def _judge_reversal(credit: Credit | None, leg: LedgerLeg, oldest: int) -> tuple[str | None, str | None]:
+    """A reversal gives back a credit that was posted after `oldest`, at most what is left of it, to the one who paid."""
+    if credit is None or credit.at <= oldest:
         return codes.NARRATIVE, "original_not_found"
     if not credit.was_paid_by(leg.counterparty):
         return codes.UNKNOWN_CREDITOR, "the original was paid by another account"

@@ -30,10 +30,11 @@ class Credit(NamedTuple):
 
 
 class Credits(PackedMemory):
-    """(account, payment_id) → Credit, for 90 days of the clock and at most one day more: whoever asks looks at `at`.
+    """(account, payment_id) → Credit, for `keep_ms` of the clock and at most a day (a quarter of a shorter time) more: whoever asks
+    looks at `at`.
 
     All accounts of a shard share it, so one with a single credit takes no more for it than one with thousands. Where a payment_id that
-    admission has forgotten is credited again, the newest counts. A credit is looked for in one bucket per day, the newest first.
+    admission has forgotten is credited again, the newest counts. A credit is looked for in one bucket after another, the newest first.
 
     Two payments have one digest with a chance of 2^-128, two debtors with one of 2^-64. The latter matters only to an account that gives
     back what is its own, and could send it anywhere by a transfer.
@@ -43,8 +44,8 @@ class Credits(PackedMemory):
 
     ENTRY = _ENTRY
 
-    def __init__(self) -> None:
-        super().__init__(MEMORY_MS, DAY_MS)
+    def __init__(self, keep_ms: int = MEMORY_MS) -> None:
+        super().__init__(keep_ms, max(1, min(DAY_MS, keep_ms // 4)))
 
     def remember(self, account_id: str, payment_id: str, debtor: str, minor: int, clock: int) -> None:
         """Keeps a credit of `minor` units, posted at `clock`, for reversals."""

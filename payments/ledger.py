@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from payments.account import MEMORY_MS
 from payments.credits import Credits
 from schemas import load_schema
 from schemas import payments as stored
@@ -22,13 +23,16 @@ class Ledger:
 
 
 class LedgerCodec:
-    """Writes the ledger into snapshots: payments.Ledger."""
+    """Writes the ledger into snapshots: payments.Ledger. `keep_ms`: how long its credits may be reversed."""
 
     _codec = compile_codec(load_schema("payments.Ledger"), stored.RECORDS, **NO_BOUNDS)
+
+    def __init__(self, keep_ms: int = MEMORY_MS) -> None:
+        self.keep_ms = keep_ms
 
     def encode(self, ledger: Ledger) -> bytes:
         return self._codec.encode(stored.Ledger(ledger.contra, ledger.rules, ledger.credits.encode()))
 
     def decode(self, data: bytes) -> Ledger:
         held: stored.Ledger = self._codec.decode(data)
-        return Ledger(held.contra, held.rules, Credits().load(held.credits))
+        return Ledger(held.contra, held.rules, Credits(self.keep_ms).load(held.credits))

@@ -15,13 +15,12 @@ import apache_beam as beam
 from auctions.live_stages import PATIENT
 from payments.live_stages import ACCOUNTS, ADMISSION, WATCHDOG, StageKind
 from payments.topics import SETTINGS as PAYMENT_SETTINGS
-from pipelines import auction_stages, live_stages
+from pipelines import auction_stages, live_stages, payment_rules
 from pipelines.auction_stages import STAGES, Rules, engine_maker, rules_of
-from pipelines.common import UsageError, check_range
+from pipelines.common import UsageError
 from pipelines.engine import run_job
 from pipelines.live_options import LiveOptions, broker_settings, chosen, parse_live
 from pipelines.live_topics import CLIENTS, read_ids
-from pipelines.payments import MAX_MS
 from pipelines.preflight import is_safe
 from pipelines.replays import run_replay
 from transforms.fold_bounded import Engine
@@ -29,7 +28,6 @@ from transforms.kafka_settings import KafkaSettings
 from transforms.lines import WriteLines
 from transforms.replay import CompareReplay
 from transforms.topic_files import ReadTopic
-from transforms.topic_settings import DAY_MS
 
 PAYMENT_STAGES: Mapping[str, StageKind] = {"Admission": ADMISSION, "Accounts": ACCOUNTS, "Watchdog": WATCHDOG}
 NAMES = (*PAYMENT_STAGES, *auction_stages.NAMES)
@@ -54,8 +52,7 @@ class StageOptions(LiveOptions):
             help="with --input: folder for differences.txt and shards.jsonl; none is kept without it",
         )
         cls.add_live(parser)
-        parser.add_argument("--ttl_ms", type=int, default=DAY_MS, help="how long payment ids are remembered, ms")
-        parser.add_argument("--sla_ms", type=int, default=10_000, help="a payment still open after this is overdue, ms")
+        payment_rules.add_rules(parser)
         parser.add_argument("--only", default="", help=f"the stages to launch, by commas, of {', '.join(NAMES)}")
         auction_stages.add_rules(parser)
 
@@ -114,7 +111,7 @@ def run_stages(argv: Sequence[str], names: Sequence[str]) -> int:
     bounded = any(word == "--input" or word.startswith("--input=") for word in argv)
     options, flags = parse_live(argv, StageOptions, endless=not bounded)
     wanted = chosen(options.only, names)
-    check_range(options, ttl_ms=(1, MAX_MS), sla_ms=(1, MAX_MS))
+    payment_rules.check_rules(options)
     rules = rules_of(options)
     return replay(options, rules, wanted) if bounded else live(options, flags, rules, wanted)
 

@@ -30,9 +30,9 @@ def admission_engine(ttl_ms: int, topic_id: str = "") -> Engine:
     return Engine(Stage(Admission(ttl_ms), with_id(topics.INCOMING, topic_id)), REGISTRY)
 
 
-def accounts_engine(topic_id: str = "") -> Engine:
+def accounts_engine(reversal_ms: int, topic_id: str = "") -> Engine:
     """The account processor over payments.inflight."""
-    return Engine(Stage(AccountProcessor(), with_id(topics.INFLIGHT, topic_id)), REGISTRY)
+    return Engine(Stage(AccountProcessor(reversal_ms), with_id(topics.INFLIGHT, topic_id)), REGISTRY)
 
 
 def watchdog_engine(sla_ms: int, topic_id: str = "") -> Engine:
@@ -48,7 +48,7 @@ NAMES = ("Admission", "Accounts", "Watchdog")
 
 
 def fold_stages(p: beam.Pipeline, options: LiveOptions, settings: KafkaSettings, names: Sequence[str] = NAMES) -> None:
-    """A root for each stage of payments. `options` also has ttl_ms and sla_ms where a stage needs them."""
+    """A root for each stage of payments. `options` also has the rules of payments."""
     fold_roots(
         p, options, settings, {name: maker_of(name, options) for name in names}, NAMES.index, topics.PATIENT
     )
@@ -75,7 +75,9 @@ def maker_of(name: str, options: Any) -> Any:
     """What builds a stage of payments on a worker."""
     if name == "Admission":
         return partial(admission_engine, options.ttl_ms)
-    return accounts_engine if name == "Accounts" else partial(watchdog_engine, options.sla_ms)
+    if name == "Accounts":
+        return partial(accounts_engine, options.reversal_ms)
+    return partial(watchdog_engine, options.sla_ms)
 
 
 class ReportTurns(beam.PTransform):

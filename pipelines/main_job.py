@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from payments import topics
+from payments.account import MEMORY_MS
 from payments.currencies import format_minor
 from payments.generator import Settings
 from payments.truth import differences, outcomes
@@ -75,7 +76,11 @@ def run(argv: list[str]) -> int:
             seconds=max(0.1, round(seconds, 1)),
             engine=engine_name(options),
         )
-        if not options.input and options.ttl_ms == DAY_MS and 1 <= options.hop_ms <= MAX_TRUE_HOP_MS:
+        if (
+            not options.input
+            and (options.ttl_ms, options.reversal_ms) == (DAY_MS, MEMORY_MS)
+            and 1 <= options.hop_ms <= MAX_TRUE_HOP_MS
+        ):
             violations += against_truth(folder)
         checks = write_report(database, folder / "report.html", facts, violations)
         violations += [f"{check.name}: {check.evidence}" for check in checks if not check.holds]

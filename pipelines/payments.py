@@ -11,10 +11,12 @@ from pathlib import Path
 import apache_beam as beam
 
 from payments import topics
+from payments.account import MEMORY_MS
 from payments.accounts import AccountProcessor
 from payments.admission import Admission
 from payments.intake import ACCOUNT_EVENTS, client_key, client_time
 from payments.watchdog import Watchdog
+from pipelines import payment_rules
 from pipelines.common import JobOptions, UsageError, check_range, main, parse_options
 from pipelines.engine import run_job
 from pipelines.files import check_apart, check_inputs, publish_folder
@@ -29,7 +31,6 @@ from transforms.record_files import ReadRecords
 from transforms.topic_settings import DAY_MS
 
 MAX_TICKS = 5_000  # per partition, when the interval is chosen automatically
-MAX_MS = 3650 * DAY_MS  # of what is remembered or waited for
 MAX_CHUNK_RECORDS = 1_000_000
 _ACCOUNT_FRAMES = frozenset(map(REGISTRY.frame, ACCOUNT_EVENTS))
 _RULE_FRAME = REGISTRY.frame(Rule)
@@ -52,8 +53,7 @@ class PaymentsOptions(JobOptions):
         parser.add_argument(
             "--tick_ms", type=int, default=0, help="interval of ticks, ms; 0: one second, more for long inputs"
         )
-        parser.add_argument("--ttl_ms", type=int, default=DAY_MS, help="how long payment ids are remembered, ms")
-        parser.add_argument("--sla_ms", type=int, default=10_000, help="a payment still open after this is overdue, ms")
+        payment_rules.add_rules(parser)
         parser.add_argument(
             "--max_bad", type=float, default=0.5, help="share of dead letters of a stage at which the job stops"
         )
@@ -69,22 +69,22 @@ def entry(record: Record) -> Iterable[tuple[str, int]]:
     return ((topic.name, topic.partition_of(record.key)),)
 
 
-def stages(ttl_ms: int = DAY_MS, sla_ms: int = 10_000) -> list[Stage]:
+def stages(ttl_ms: int = DAY_MS, sla_ms: int = 10_000, reversal_ms: int = MEMORY_MS) -> list[Stage]:
     """The payment system."""
     return [
         Stage(Admission(ttl_ms), topics.INCOMING),
-        Stage(AccountProcessor(), topics.INFLIGHT),
+        Stage(AccountProcessor(reversal_ms), topics.INFLIGHT),
         Stage(Watchdog(sla_ms), topics.STATUS),
     ]
 
 
 def loop_maker(options: JobOptions) -> Callable[[int], Loop]:
     """Builds the loop on the worker; the tick interval may depend on how long the input lasts."""
-    hop_ms, tick_ms, ttl_ms, sla_ms = options.hop_ms, options.tick_ms, options.ttl_ms, options.sla_ms
+    hop_ms, tick_ms, rules = options.hop_ms, options.tick_ms, (options.ttl_ms, options.sla_ms, options.reversal_ms)
 
     def make_loop(span_ms: int) -> Loop:
         every = tick_ms or max(1000, span_ms // MAX_TICKS)
-        return Loop(stages(ttl_ms, sla_ms), REGISTRY, entry, [topics.INFLIGHT, topics.STATUS], hop_ms, every)
+        return Loop(stages(*rules), REGISTRY, entry, [topics.INFLIGHT, topics.STATUS], hop_ms, every)
 
     return make_loop
 
@@ -106,10 +106,9 @@ def check_rules(options: JobOptions) -> None:
         options,
         hop_ms=(0, DAY_MS),
         tick_ms=(0, DAY_MS),
-        ttl_ms=(1, MAX_MS),
-        sla_ms=(1, MAX_MS),
         chunk_records=(1, MAX_CHUNK_RECORDS),
     )
+    payment_rules.check_rules(options)
     if not 0 <= options.max_bad <= 1:
         raise UsageError(f"must lie between 0 and 1, got {options.max_bad}", "--max_bad")
 

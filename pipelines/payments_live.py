@@ -10,14 +10,13 @@ from collections.abc import Sequence
 import apache_beam as beam
 
 from payments.topics import SETTINGS
-from pipelines.common import check_range, main
+from pipelines.common import main
 from pipelines.engine import run_job
 from pipelines.live_options import LiveOptions, broker_settings, chosen, parse_live
 from pipelines.live_stages import NAMES, fold_stages
-from pipelines.payments import MAX_MS
+from pipelines.payment_rules import add_rules, check_rules
 from pipelines.preflight import is_safe
 from transforms.kafka_settings import KafkaSettings
-from transforms.topic_settings import DAY_MS
 
 
 class PaymentsLiveOptions(LiveOptions):
@@ -26,8 +25,7 @@ class PaymentsLiveOptions(LiveOptions):
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         cls.add_live(parser)
-        parser.add_argument("--ttl_ms", type=int, default=DAY_MS, help="how long payment ids are remembered, ms")
-        parser.add_argument("--sla_ms", type=int, default=10_000, help="a payment still open after this is overdue, ms")
+        add_rules(parser)
         parser.add_argument("--only", default="", help=f"the stages to launch, by commas, of {', '.join(NAMES)}")
 
 
@@ -42,7 +40,7 @@ def run_stages(argv: Sequence[str], names: Sequence[str]) -> int:
     """Checks, then runs these stages, or those of them that `--only` names, until the job is cancelled; 2 when something is unsafe."""
     options, flags = parse_live(argv, PaymentsLiveOptions)
     names = chosen(options.only, names)
-    check_range(options, ttl_ms=(1, MAX_MS), sla_ms=(1, MAX_MS))
+    check_rules(options)
     settings = broker_settings(options)
     if not is_safe(options, flags, settings, SETTINGS):
         return 2

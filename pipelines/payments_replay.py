@@ -15,6 +15,7 @@ from payments.live_stages import ACCOUNTS
 from pipelines.common import JobOptions, main, parse_options
 from pipelines.live_stages import accounts_engine
 from pipelines.live_topics import read_ids
+from pipelines.payment_rules import add_reversal, check_reversal
 from pipelines.replays import run_replay
 from transforms.lines import WriteLines
 from transforms.replay import CompareReplay
@@ -35,6 +36,7 @@ class ReplayOptions(JobOptions):
         parser.add_argument(
             "--output", default="", help="folder for differences.txt and shards.jsonl; none is kept without it"
         )
+        add_reversal(parser)
 
 
 def build_pipeline(p: beam.Pipeline, options: ReplayOptions, folder: Path) -> None:
@@ -44,7 +46,7 @@ def build_pipeline(p: beam.Pipeline, options: ReplayOptions, folder: Path) -> No
         | "Read" >> ReadTopic(options.input, [*COMPARED, *UPSERTS])
         | "Replay"
         >> CompareReplay(
-            partial(accounts_engine, read_ids(Path(options.input)).get(topics.INFLIGHT.name, "")),
+            partial(accounts_engine, options.reversal_ms, read_ids(Path(options.input)).get(topics.INFLIGHT.name, "")),
             topics.INFLIGHT.name,
             COMPARED,
             UPSERTS,
@@ -57,6 +59,7 @@ def build_pipeline(p: beam.Pipeline, options: ReplayOptions, folder: Path) -> No
 
 def run(argv: list[str]) -> int:
     options = parse_options(argv, ReplayOptions)
+    check_reversal(options)
     return run_replay(options, [*COMPARED, *UPSERTS], lambda p, folder: build_pipeline(p, options, folder))
 
 

@@ -18,13 +18,14 @@ from payments import topics
 from payments.admission import CLOCK_TOLERANCE_MS
 from payments.checkers import check_all, effective, read_logs
 from payments.live_stages import ACCOUNTS, ADMISSION, KINDS, WATCHDOG
-from pipelines.common import JobOptions, UsageError, check_range, main, parse_options
+from pipelines.common import JobOptions, UsageError, main, parse_options
 from pipelines.engine import run_job
 from pipelines.files import check_topics, keep_folder
 from pipelines.live_options import BrokerOptions, broker_settings
 from pipelines.live_stages import accounts_engine, admission_engine, watchdog_engine
 from pipelines.live_topics import build_recording, find_ends, find_ids, read_ids, write_ids
-from pipelines.payments import MAX_MS, stages
+from pipelines.payment_rules import add_rules, check_rules
+from pipelines.payments import stages
 from pipelines.registry import REGISTRY
 from schemas.rails import Record
 from transforms.check_logs import CheckLogs, Partitions
@@ -75,10 +76,7 @@ class VerifyOptions(BrokerOptions):
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         add_source(parser)
-        parser.add_argument(
-            "--ttl_ms", type=int, default=DAY_MS, help="how long payment ids were remembered in that run, ms"
-        )
-        parser.add_argument("--sla_ms", type=int, default=10_000, help="with --from_topics: the watchdog's, ms")
+        add_rules(parser)
         parser.add_argument("--running", action="store_true", help="payments may still be on their way")
         cls.add_broker(parser)
 
@@ -201,7 +199,7 @@ def build_replays(p: beam.Pipeline, merged: beam.PCollection, options: JobOption
     ids = read_ids(folder / "topics")
     engines = {
         ADMISSION.stage: partial(admission_engine, options.ttl_ms, ids.get(topics.INCOMING.name, "")),
-        ACCOUNTS.stage: partial(accounts_engine, ids.get(topics.INFLIGHT.name, "")),
+        ACCOUNTS.stage: partial(accounts_engine, options.reversal_ms, ids.get(topics.INFLIGHT.name, "")),
         WATCHDOG.stage: partial(watchdog_engine, options.sla_ms, ids.get(topics.STATUS.name, "")),
     }
     differences, compared, summaries = [], [], []
@@ -282,7 +280,7 @@ def describe(made: Recorded) -> list[str]:
 
 def run(argv: list[str]) -> int:
     options = parse_options(argv, VerifyOptions)
-    check_range(options, ttl_ms=(1, MAX_MS), sla_ms=(1, MAX_MS))
+    check_rules(options)
     check_source(options, [topic.name for topic in topics.ALL])
     if options.from_topics:
         return tell(_verify_broker(options))

@@ -22,8 +22,8 @@ def test_the_newest_snapshot_of_each_shard_counts(tmp_path: Path) -> None:
 
 
 def test_growth_is_from_the_first_fifth_to_the_last_after_a_warm_up() -> None:
-    """25 samples: five are left out, four make a fifth of the others."""
-    values = [1000.0] * 5 + [10, 11, 12, 13] + [50] * 12 + [90, 91, 92, 93]
+    """30 samples: ten are left out, four make a fifth of the others."""
+    values = [1000.0] * 10 + [10, 11, 12, 13] + [50] * 12 + [90, 91, 92, 93]
     samples = [{"second": float(n), "worker MB": value, "confirmed": 1.0} for n, value in enumerate(values)]
     assert growth_of(samples) == {"worker MB": {"first": 11.5, "last": 91.5, "growth": 80.0}}
 

@@ -514,8 +514,11 @@ def test_an_unwound_debit_is_given_back_on_its_own_day(days):
 
 @pytest.fixture
 def paid():
+    return paying(accounts(a=100, b=0))
+
+
+def paying(bench):
     """`a` has paid 70 to `b` as payment o, on the same shard."""
-    bench = accounts(a=100, b=0)
     (credit,) = of(LedgerLeg, bench.feed(leg("o", minor=70)))
     bench.feed(credit)
     return bench
@@ -583,6 +586,37 @@ def test_a_reversal_must_name_what_was_paid(paid, event, reason, detail):
 @pytest.mark.parametrize(("ms", "expected"), [(-1, ("ACSP", None, None)), (0, ("RJCT", "NARR", "original_not_found"))])
 def test_a_credit_can_be_reversed_for_90_days(paid, ms, expected):
     assert said(paid.feed(reversal("r", 30), MEMORY_MS + ms)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("ms", "expected"), [(999_999, ("ACSP", None, None)), (1_000_000, ("RJCT", "NARR", "original_not_found"))]
+)
+def test_or_for_as_long_as_it_is_told(ms, expected):
+    bench = paying(accounts(AccountProcessor(reversal_ms=1_000_000), a=100, b=0))
+    assert said(bench.feed(reversal("r", 30), ms)) == [expected]
+
+
+def test_credits_that_are_too_old_leave_the_ledger():
+    bench, most = accounts(AccountProcessor(reversal_ms=1_000_000), b=0), 0
+    for number in range(100):
+        bench.feed(leg(f"p{number}", "CREDIT", "b", 1, counterparty="a"), number * 100_000)
+        most = max(most, len(bench.shard.shared.credits))
+    assert 10 <= most <= 10 + 1 + 3  # those of that time, and at most a quarter more
+
+
+def test_a_restored_shard_forgets_credits_at_the_same_time():
+    processor = AccountProcessor(reversal_ms=1_000_000)
+    ledger = processor.new_shared()
+    ledger.credits.remember("b", "p", "a", 1, 0)
+    restored = processor.shared_codec.decode(processor.shared_codec.encode(ledger))
+    for held in (ledger, restored):
+        held.credits.remember("b", "q", "a", 1, 1_250_000)
+        assert held.credits.get("b", "p") is None
+
+
+def test_the_time_of_reversals_must_be_positive():
+    with pytest.raises(ValueError, match="reversal_ms must be positive, got 0"):
+        AccountProcessor(reversal_ms=0)
 
 
 def test_a_deposit_cannot_be_reversed():

@@ -109,9 +109,9 @@ class Bench:
         return self.shard.entities[name]
 
 
-def accounts(**balances: int) -> Bench:
+def accounts(processor: AccountProcessor | None = None, /, **balances: int) -> Bench:
     """A shard of the account processor with these accounts, in EUR, opened and filled by deposits."""
-    bench = Bench(AccountProcessor(), topics.INFLIGHT.name)
+    bench = Bench(processor or AccountProcessor(), topics.INFLIGHT.name)
     for name, minor in balances.items():
         bench.feed(opened(name))
         if minor:

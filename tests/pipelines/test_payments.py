@@ -91,6 +91,7 @@ def test_the_breaker_stops_a_stream_of_rubbish(tmp_path: Path, capfd: pytest.Cap
     [
         ("--hop_ms=-1", "must be at least 0, got -1: --hop_ms"),
         ("--ttl_ms=0", "must be at least 1, got 0: --ttl_ms"),
+        ("--reversal_ms=59999", "must be at least 60000, got 59999: --reversal_ms"),
         ("--sla_ms=0", "must be at least 1, got 0: --sla_ms"),
         ("--tick_ms=-5", "must be at least 0, got -5: --tick_ms"),
         ("--hop_ms=9223372036854775807", "must be at most 86400000, got 9223372036854775807: --hop_ms"),

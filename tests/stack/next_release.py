@@ -1,6 +1,7 @@
 """A release that knows new rules of the accounts beside the old ones: from version 2 on no account opens with an overdraft above 1,000."""
 
 import sys
+from functools import partial
 from typing import Any
 
 from payments import topics
@@ -31,8 +32,8 @@ class NextAccounts(AccountProcessor):
         return super().on_event(key, entity, event, context)
 
 
-def engine(topic_id: str = "") -> Engine:
-    return Engine(Stage(NextAccounts(), with_id(topics.INFLIGHT, topic_id)), REGISTRY)
+def engine(reversal_ms: int, topic_id: str = "") -> Engine:
+    return Engine(Stage(NextAccounts(reversal_ms), with_id(topics.INFLIGHT, topic_id)), REGISTRY)
 
 
 def run(argv: list[str]) -> None:
@@ -42,7 +43,7 @@ def run(argv: list[str]) -> None:
     def build(p: Any) -> None:
         fold_stages(p, options, settings, ("Admission", "Watchdog"))
         store, knobs = SnapshotStore(options.snapshots), knobs_of(options, topics.PATIENT)
-        accounts = p | "Accounts" >> FoldLog(engine, settings, store, options.lanes, knobs, 1)
+        accounts = p | "Accounts" >> FoldLog(partial(engine, options.reversal_ms), settings, store, options.lanes, knobs, 1)
         _ = accounts | "ReportAccounts" >> ReportTurns(settings)
 
     run_job(options, build)
