@@ -856,7 +856,7 @@ def make_outputs(bytes prefix not None, dict coders not None, list emitted not N
             heads = [(origin_name, header)]
         else:
             header = PyBytes_FromStringAndSize(NULL, 8)
-            _put_big_endian(PyBytes_AS_STRING(header), version, 8)
+            _put_big_endian(PyBytes_AS_STRING(header), _integer(version), 8)
             heads = [(version_name, header)]
         made.append((topic, partition, key, coder._encode(frame, event), heads))
     return made

@@ -58,7 +58,8 @@ class Fold(beam.PTransform):
 
     `make_engine` builds the stage on the worker. Each output chunk holds what one shard wrote to one target partition, in order; its
     offsets number that stream from 0, and `at` is the append time of the record that caused the output. `AppendOutputs` makes a topic
-    of them. A gap in the input stops the job (contract line 8).
+    of them. Of upserts there is the newest version of each key alone, after the log outputs. A gap in the input stops the job (contract
+    line 8).
 
     With a snapshot, records before it are passed over and give no outputs, and the input must hold at least the one just before it, which
     proves that it is the same log. Write the new snapshots with `WriteSnapshots`, after the outputs.

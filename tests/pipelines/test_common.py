@@ -49,6 +49,14 @@ def test_own_and_beams_flags_are_read() -> None:
         (["--input=a", "--qqqqqqqq"], "unknown flag: --qqqqqqqq"),
         (["--inp=a", "--input=b"], "unknown flag (did you mean --input?): --inp"),
         (["--input=a", "stray"], "unexpected argument: stray"),
+        (
+            ["--input=a", "--performance_runtime_type_check"],
+            "Beam would hold every output of a step against the type of its main one: --performance_runtime_type_check",
+        ),
+        (
+            ["--input=a", "--runtime_type_check"],
+            "Beam would hold every output of a step against the type of its main one: --runtime_type_check",
+        ),
         (["--input=a", "-q"], "unknown flag: -q"),
         (["--input=a", "--hop_ms=x"], "--hop_ms: invalid int value: 'x'"),
         (["--input=a", "--hop_ms"], "--hop_ms: expected one argument"),

@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from chaos import canaries, faults, hostile
+from chaos import canaries, faults, hostile, market
 from chaos.checks import control_reader, wrong_balances
 from chaos.clock import Clock
 from chaos.faults import FAULTS, Done, damage, stopped
+from chaos.market import Market
 from chaos.proxy import Proxy
 from chaos.results import Control, Outcome, Result, as_json, recovery, summary, table, write_results
 from chaos.run import provoke, silent, suffer
@@ -41,10 +42,42 @@ from stack.services import wait_until
 from transforms.chunks import pack_chunks
 from transforms.fold import DEAD_LETTERS, MissingRecord, Topic
 from transforms.fold_bounded import Engine
+from transforms.kafka_settings import kafka_settings
 from transforms.loop import Stage
 from transforms.snapshots import TornSnapshot, encode_shard, restore_shard
 from transforms.topic_files import write_topics
 from transforms.topic_settings import DAY_MS
+
+
+class TestMarket:
+    @pytest.fixture
+    def made(self, monkeypatch: pytest.MonkeyPatch) -> Market:
+        """A market whose records go nowhere, at once."""
+        made = Market(kafka_settings("127.0.0.1:1", environment={}), 1)
+        made._writer = SimpleNamespace(write=lambda lines: None, flush=lambda: None, close=lambda: None)  # type: ignore[assignment]
+        monkeypatch.setattr(market, "_OVER_S", 0.1)
+        return made
+
+    def test_waits_for_each_auction_by_its_name(self, made: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+        for _ in range(3):
+            made._list()
+        monkeypatch.setattr(made, "_over", lambda: {"x0", "x2", "another"})
+        assert made.finish() == "1 of 3 auctions not over after 0.1 s: x1"
+        monkeypatch.setattr(made, "_over", lambda: {"x1"})
+        assert "x0, x2" in made.finish()
+        monkeypatch.setattr(made, "_over", lambda: {"x0", "x1", "x2"})
+        assert made.finish() == ""
+
+    def test_does_not_wait_for_one_that_was_listed_after_its_end(
+        self, made: Market, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made._list()
+        monkeypatch.setattr(market, "LASTS_MS", -market.LEAD_MS)
+        made._list()
+        monkeypatch.undo()
+        made._list()
+        assert made.auctions == 2
+        assert list(made._ends) == ["x0", "x2"]
 
 
 class TestSchedule:

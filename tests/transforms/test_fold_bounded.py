@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import pytest
@@ -13,10 +14,11 @@ from schemas.rails import Origin, Record
 from tests.conftest import MakePipeline
 from tests.proto import assert_no_pickled_coders
 from tests.transforms import toys
-from tests.transforms.toys import do, key_of, make_engine, make_shard, records
+from tests.transforms.toys import STATES, Do, Said, Toy, do, key_of, make_engine, make_shard, records
 from transforms.chunks import Chunk, pack_chunks, unpack_chunk
-from transforms.fold import Output, fold
-from transforms.fold_bounded import AppendOutputs, Fold, WriteSnapshots, skip_folded
+from transforms.fold import Context, Output, Topic, fold
+from transforms.fold_bounded import AppendOutputs, Engine, Fold, WriteSnapshots, skip_folded
+from transforms.loop import Stage
 from transforms.snapshots import SnapshotStore, encode_shard
 from transforms.topic_files import WriteTopics, read_topic
 
@@ -69,6 +71,33 @@ def expected() -> dict[tuple[str, int], list[Record]]:
         target: [record._replace(offset=i) for i, (_, record) in enumerate(sorted(entries, key=lambda e: e[0]))]
         for target, entries in written.items()
     }
+
+
+OTHER = Topic("toy.others", 2)
+
+
+class Versioned(Toy):
+    """Upserts the version that the event says, to two topics, whose versions rise in opposite order."""
+
+    def on_event(self, key: str, entity: Any, event: Do, context: Context) -> Any:
+        said = Said(key, f"at {context.offset}", event.n)
+        context.upsert(STATES, key, said, event.n)
+        context.upsert(OTHER, key, said, -event.n)
+        return toys.State(0)
+
+
+@pytest.mark.parametrize("size", [1, 2, 10])
+def test_the_highest_version_stands_whatever_came_after_it(make_pipeline: MakePipeline, size: int) -> None:
+    """Of equal ones the first; at the time of its cause; by topic."""
+    log = records(*(do(KEYS[0], "v", n) for n in (3, 7, 7, 5, 3)))
+    with make_pipeline() as p:
+        folded = given(p, list(pack_chunks(toys.IN.name, 0, log, size))) | Fold(
+            lambda: Engine(Stage(Versioned(), toys.IN), toys.EVENTS)
+        )
+        found = folded.outputs | beam.FlatMap(
+            lambda c: [(c.topic, r.at, toys.EVENTS.decode(r.value).text) for r in unpack_chunk(c)]
+        )
+        assert_that(found, equal_to([("toy.states", 1010, "at 1"), ("toy.others", 1000, "at 0")]))
 
 
 def check_topics(found: Sequence[Chunk]) -> None:

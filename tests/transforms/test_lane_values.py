@@ -10,6 +10,7 @@ from schemas.rails import Origin, Position
 from tests.transforms import toys
 from tests.transforms.toys import STATES, Do, Said, Unread, make_shard
 from transforms import lane_values
+from transforms.avro_runtime import enc_long
 from transforms.fetched import Fetched
 from transforms.fold import Emitted
 from transforms.kafka_headers import Headings, decode_version, read_headers
@@ -108,6 +109,13 @@ def test_what_cannot_be_written_is_refused(form: str, event: Any, place: tuple[i
         make.make([1], [("out", 0, b"a", event, *place, None)], NOTHING)
 
 
+@pytest.mark.parametrize("version", [1.9, 2**63, "1"])
+def test_a_version_that_is_no_integer_is_refused(form: str, version: Any) -> None:
+    make, _ = maker([])
+    with pytest.raises(Exception):  # noqa: B017 # which one depends on the form; the lane stops by any
+        make.make([1], [(STATES.name, 0, b"a", Said("a", "is", 1), 3, 0, version)], NOTHING)
+
+
 def test_values_become_events(form: str) -> None:
     rng = random.Random(3)
     good = [toys.EVENTS.encode(Do(f"k{n}", "say", n)) for n in range(30)]
@@ -122,6 +130,14 @@ def test_values_become_events(form: str) -> None:
     assert reader.read([good[0], other])[1] in (None, Unread("a"))
 
 
-def test_a_value_that_is_too_large_is_none(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    big = toys.EVENTS.encode(Do("k", "say", 1)) + b"x" * (1 << 20)
-    assert ValueReader(toys.EVENTS, (Do,)).read([big]) == [None]
+def do_of(size: int) -> bytes:
+    """A `Do` whose Avro has `size` bytes, for sizes whose text has a length of three bytes."""
+    text = size - 6  # that length; "v" with its own; n
+    return toys.EVENTS.frame(Do) + enc_long(text) + b"k" * text + enc_long(1) + b"v" + enc_long(1)
+
+
+def test_a_value_that_is_too_large_is_none(form: str) -> None:
+    at_most, over = do_of(1 << 20), do_of((1 << 20) + 1)
+    assert len(at_most) == 5 + (1 << 20)
+    read = ValueReader(toys.EVENTS, (Do,)).read([at_most, over])
+    assert isinstance(read[0], Do) and read[1] is None
