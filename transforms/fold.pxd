@@ -28,12 +28,14 @@ cdef class Shard:
     cdef public object offset, clock, version, shared, counts, checksum, _last
     cdef public dict entities, deadlines, marks, prevs
     cdef public list _heap
+    cdef public Py_ssize_t _crowded
     cdef public Context _context
 
     @cython.locals(names=dict)
     cpdef set_deadline(self, key, name, at)
     @cython.locals(names=dict)
     cpdef clear_deadline(self, key, name)
+    cpdef _tidy(self)
     @cython.locals(emitted=list)
     cpdef step(self, record, event=*)
     @cython.locals(context=Context, entities=dict, before=Py_ssize_t)

@@ -6,7 +6,7 @@ partition in offset order and carries away what it gives back. The numbers in co
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from heapq import heappop, heappush, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import Any, ClassVar, NamedTuple
 from zlib import crc32
 
@@ -270,6 +270,7 @@ class Run:
 _new = tuple.__new__  # builds the records of the hot path without a call of their own constructors
 
 _NONE: dict[str, int] = {}
+_CROWDED = 1_000  # entries for deadlines, below which it does not matter how many are of no use
 
 DEAD_LETTERS = Topic("rails.deadletters")
 
@@ -307,6 +308,7 @@ class Shard:
         self.checksum = 0  # of the record before `offset`
         self._last: Record | None = None
         self._heap: list[tuple[int, str, str]] = []
+        self._crowded = _CROWDED
         self.renew_context()
 
     def renew_context(self) -> None:
@@ -322,6 +324,15 @@ class Shard:
         # The heap holds an entry at or before each deadline; one that moves later is entered anew when the old time comes.
         if held is None or at < held:
             heappush(self._heap, (at, key, name))
+            if len(self._heap) > self._crowded:
+                self._tidy()
+
+    def _tidy(self) -> None:
+        """Leaves one entry for each deadline: those that were cleared long before their time would stay until it comes."""
+        heap = self._heap
+        heap[:] = [(at, key, name) for key, names in self.deadlines.items() for name, at in names.items()]
+        heapify(heap)
+        self._crowded = max(_CROWDED, 2 * len(heap))
 
     def clear_deadline(self, key: str, name: str) -> None:
         names = self.deadlines[key]

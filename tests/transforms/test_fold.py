@@ -98,8 +98,10 @@ def test_checksums_tell_records_apart() -> None:
     assert record_checksum(record) == record_checksum(record._replace(offset=9))
 
 
-def test_deadlines_fire_like_those_of_a_plain_heap() -> None:
+@pytest.mark.parametrize("crowded", [4, 1_000])
+def test_deadlines_fire_like_those_of_a_plain_heap(monkeypatch: pytest.MonkeyPatch, crowded: int) -> None:
     """Against a model that keeps every deadline ever set, over random sets, moves and clears."""
+    monkeypatch.setattr("transforms.fold._CROWDED", crowded)
     rng = random.Random(3)
     for _ in range(50):
         shard = make_shard(processor=Looks())
@@ -132,3 +134,13 @@ def test_a_deadline_that_moves_on_and_on_leaves_nothing_behind() -> None:
     shard = make_shard()
     fold(shard, records(do(A, "add"), *[do(A, "alarm", 10_000)] * 1000))
     assert len(shard._heap) == 1
+
+
+def test_deadlines_that_are_cleared_long_before_their_time_leave_little_behind() -> None:
+    shard = make_shard()
+    for number in range(50_000):
+        shard.set_deadline(f"k{number}", "x", 10**12 + number)
+        if number % 10:
+            shard.clear_deadline(f"k{number}", "x")
+    assert len(shard._heap) < 2 * 5_000 + 2
+    assert shard.next_deadline == 10**12
